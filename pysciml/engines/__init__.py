@@ -1,0 +1,1 @@
+"""Engines: peers behind the protocol of `base`, looked up by name."""

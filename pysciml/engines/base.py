@@ -1,0 +1,84 @@
+"""The protocol every engine keeps, and the plain data that crosses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pysciml.problems import ODEProblem
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SolveOptions:
+    """Options of one solve, already checked and normalised by `pysciml.solve`.
+
+    Times are float64 arrays inside `tspan`, sorted in the direction of integration.
+    `abstol` and `reltol` are floats or flat arrays of length n.
+    """
+
+    saveat: Array | None = None  # None: every accepted step
+    abstol: float | Array = 1e-6
+    reltol: float | Array = 1e-3
+    dt: float | None = None  # first step; the fixed step when adaptive is False
+    dtmin: float = 0.0
+    dtmax: float | None = None
+    maxiters: int = 100_000
+    adaptive: bool = True
+    tstops: Array | None = None
+    save_idxs: NDArray[np.intp] | None = None  # flat indices of the components that are kept
+    save_everystep: bool = True
+    dense: bool = True  # keep what sol(t) needs; default is `saveat is None`
+    algorithm: Mapping[str, Any] = field(default_factory=dict)  # keyword options of the method
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Work counters of one solve."""
+
+    nf: int = 0  # right-hand sides
+    njacs: int = 0
+    nw: int = 0  # factorisations of W = M/(gamma*dt) - J
+    nsolve: int = 0
+    naccept: int = 0
+    nreject: int = 0
+
+
+@dataclass
+class RawSolution:
+    """What an engine returns: flat states (the front door gives them their shape back)."""
+
+    t: Array  # (len(t),)
+    u: Array  # (len(t), n) or (len(t), len(save_idxs)), C-contiguous
+    retcode: str  # SciMLBase's names: Success, MaxIters, DtLessThanMin, Unstable, ...
+    alg: str  # the method that ran, by its full name
+    stats: Stats
+    interpolate: Callable[[Array], Array] | None = None  # (m,) times -> (m, n) flat states
+    message: str = ""  # where and why it stopped, when retcode is not Success
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether an engine can run now, and if not, what mends it."""
+
+    ready: bool
+    reason: str = ""
+    remedy: str = ""
+
+
+class Engine(Protocol):
+    """One folder of `pysciml.engines` implements this."""
+
+    name: str
+
+    def availability(self) -> Availability: ...
+
+    def algorithms(self) -> tuple[str, ...]: ...
+
+    def solve(self, problem: ODEProblem, alg: str | None, options: SolveOptions) -> RawSolution: ...
