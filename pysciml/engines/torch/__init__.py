@@ -1,1 +1,1 @@
-"""torch."""
+"""The torch engine: torchdiffeq as it is."""

@@ -1,0 +1,202 @@
+"""Problems: what is to be solved, checked when it is written down."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pysciml import validation as check
+from pysciml.engines.base import Array
+
+if TYPE_CHECKING:
+    from pysciml.capture import Model
+
+_RHS = "a function f(u, p, t) or f(du, u, p, t), or an nn.Module"
+_UNSET: Any = object()
+
+
+class ODEProblem:
+    """An initial value problem, M du/dt = f(u, p, t) with u(t0) = u0.
+
+    Parameters
+    ----------
+    f : callable or torch.nn.Module
+        `f(u, p, t)` returns du/dt, in the shape of `u0`; `f(du, u, p, t)` writes it into `du`.
+        Plain Python with torch, NumPy or `math` functions. It is captured once, when the problem
+        is first solved. A module's parameters become `p`.
+    u0 : number, list, array or tensor
+        State at t0, of any shape. It is kept as float64.
+    tspan : (t0, t1)
+        Two different times; t1 < t0 integrates backwards.
+    p : None, number, vector, or dict or namedtuple of numbers and arrays
+        Parameters, handed to `f` in the same structure.
+    mass_matrix : (n, n) array, optional
+        M, with n = u0.size; singular for a differential-algebraic equation. Default: the identity.
+    names : list of str, optional
+        Names of the entries of u0, in row-major order, for plots and tables.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what came and what was expected.
+    """
+
+    __slots__ = ("_p_flat", "_source", "mass_matrix", "names", "p", "tspan", "u0", "u0_flat")
+
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        u0: Any,
+        tspan: Any,
+        p: Any = None,
+        *,
+        mass_matrix: Any = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        _check_right_hand_side(f)
+        self._set_u0(check.as_state(u0))
+        self.tspan = check.as_tspan(tspan)
+        self.p = check.as_parameters(p)
+        self.mass_matrix = check.as_mass_matrix(mass_matrix, self.u0_flat.size)
+        self.names = check.as_names(names, self.u0_flat.size)
+        self._source = _Source(f, self.u0, self.p)
+        self._p_flat: Array | None = None
+
+    @property
+    def f(self) -> Callable[..., Any]:
+        """The user's own function."""
+        return self._source.f
+
+    @property
+    def model(self) -> Model:
+        """The captured function. The first access captures it."""
+        return self._source.model or self._source.capture()
+
+    @property
+    def p_flat(self) -> Array:
+        """The parameters as one float64 vector, in the order of `model.parameters`."""
+        if self._p_flat is None:
+            model = self.model
+            self._p_flat = model.p_flat if self.p is None else model.parameters.flatten(self.p)
+        return self._p_flat
+
+    def remake(self, *, u0: Any = _UNSET, p: Any = _UNSET, tspan: Any = _UNSET) -> ODEProblem:
+        """The same problem with other values. It shares the captured model: nothing is recompiled.
+
+        `u0` and `p` keep their shapes and structure; for other ones, make a new ODEProblem.
+        """
+        new = object.__new__(ODEProblem)
+        new._source = self._source
+        new.mass_matrix = self.mass_matrix
+        new.names = self.names
+        new.tspan = self.tspan if tspan is _UNSET else check.as_tspan(tspan)
+        if u0 is _UNSET:
+            new.u0, new.u0_flat = self.u0, self.u0_flat
+        else:
+            new._set_u0(self._same_shape(u0))
+        if p is _UNSET:
+            new.p, new._p_flat = self.p, self._p_flat
+        else:
+            new.p, new._p_flat = self._same_parameters(p), None
+        return new
+
+    def __repr__(self) -> str:
+        return (
+            f"ODEProblem({_name_of(self.f)}, u0={_brief(self.u0)}, tspan={self.tspan}, "
+            f"p={_brief(self.p)}{self._extras()})"
+        )
+
+    def _extras(self) -> str:
+        parts = ""
+        if self.mass_matrix is not None:
+            parts += f", mass_matrix={_brief(self.mass_matrix)}"
+        if self.names is not None:
+            parts += f", names={list(self.names)}"
+        return parts
+
+    def _set_u0(self, u0: Array) -> None:
+        self.u0 = u0
+        self.u0_flat = u0.reshape(-1)
+
+    def _same_shape(self, u0: Any) -> Array:
+        array = check.as_state(u0)
+        if array.shape != self.u0.shape:
+            raise ValueError(
+                f"u0 must be {check.shape_words(self.u0.shape)}, as in the problem; got "
+                f"{check.describe(array)}; make a new ODEProblem for a state of another shape"
+            )
+        return array
+
+    def _same_parameters(self, p: Any) -> Any:
+        p = check.as_parameters(p)
+        if p is None and self._source.p is None:
+            return None
+        if self._source.is_module:  # only the captured layout knows the module's parameters
+            self.model.parameters.flatten(p)
+        else:
+            check.same_structure(p, self._source.p)
+        return p
+
+
+class _Source:
+    """The function with the values it is captured at; shared by all that `remake` makes."""
+
+    __slots__ = ("f", "is_module", "model", "p", "u0")
+
+    def __init__(self, f: Callable[..., Any], u0: Array, p: Any) -> None:
+        self.f = f
+        self.u0 = u0
+        self.p = p
+        self.is_module = _is_module(f)
+        self.model: Model | None = None
+
+    def capture(self) -> Model:
+        from pysciml.capture import capture
+
+        self.model = capture(self.f, self.u0, self.p)
+        return self.model
+
+
+def _check_right_hand_side(f: Any) -> None:
+    """f is callable with three or four positional arguments."""
+    check.require_callable(f, "f", _RHS)
+    if _is_module(f):
+        return
+    try:
+        signature = inspect.signature(f)
+    except (TypeError, ValueError):  # some built-in functions have none
+        return
+    if _binds(signature, 3) or _binds(signature, 4):
+        return
+    hint = ""
+    if _binds(signature, 2):
+        hint = "; a SciPy-style f(t, u) goes through pysciml.from_scipy(f)"
+    raise TypeError(f"f must be {_RHS}; got {_name_of(f)}{signature}{hint}")
+
+
+def _binds(signature: inspect.Signature, count: int) -> bool:
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+def _is_module(f: Any) -> bool:
+    return hasattr(f, "named_parameters") and hasattr(f, "forward")
+
+
+def _name_of(f: Any) -> str:
+    return getattr(f, "__name__", None) or type(f).__name__
+
+
+def _brief(value: Any) -> str:
+    """Small values in full, large ones by their shape."""
+    if isinstance(value, np.ndarray):
+        return str(value.tolist()) if value.size <= 6 else f"<{value.shape} array>"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {_brief(leaf)}" for key, leaf in value.items()) + "}"
+    return repr(value)

@@ -1,0 +1,219 @@
+"""Solution: what a solve gives back."""
+
+from __future__ import annotations
+
+import html
+import platform
+from collections.abc import Iterator
+from functools import cached_property
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pysciml import validation as check
+from pysciml.engines.base import Array, RawSolution, SolveOptions, Stats
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from pysciml.problems import ODEProblem
+
+_NO_DENSE = (
+    "this solution can only be read at the times in sol.t: it was solved with saveat or without "
+    "dense output. Solve again with dense=True to evaluate sol(t) anywhere in tspan"
+)
+
+
+class Solution:
+    """States over time, with how they were computed.
+
+    Attributes
+    ----------
+    t : (len,) float64 array
+        Times, in the direction of integration.
+    u : (len, *u0.shape) float64 array
+        States, time first; (len, k) when `save_idxs` kept k components.
+    retcode : str
+        "Success", or SciML's name of what stopped the solve: "MaxIters", "DtLessThanMin", ...
+    alg, engine : str
+        The method and the engine that ran.
+    stats : Stats
+        Work counters.
+    problem : ODEProblem
+        What was solved.
+    message : str
+        Where and why it stopped; empty after success.
+
+    `sol(t)` evaluates between the saved times, `sol[i]` is the state at `sol.t[i]`, and iterating
+    gives `(t, u)` pairs.
+    """
+
+    def __init__(
+        self, problem: ODEProblem, engine: str, options: SolveOptions, raw: RawSolution
+    ) -> None:
+        shape = problem.u0.shape
+        u = raw.u
+        if len(shape) != 1 and options.save_idxs is None:
+            u = u.reshape(-1, *shape)
+        self.t = raw.t
+        self.u = u
+        self.retcode = raw.retcode
+        self.alg = raw.alg
+        self.engine = engine
+        self.stats: Stats = raw.stats
+        self.message = raw.message
+        self.problem = problem
+        self.options = options
+        self._interpolate = raw.interpolate
+
+    @property
+    def success(self) -> bool:
+        """Whether the whole of tspan was solved."""
+        return self.retcode == "Success"
+
+    @property
+    def has_dense(self) -> bool:
+        """Whether `sol(t)` can be evaluated between the saved times."""
+        return self._interpolate is not None
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """Versions of what computed this, for the record."""
+        packages = {"native": ("numba",), "torch": ("torchdiffeq",), "julia": ("juliacall",)}
+        found = {"python": platform.python_version()}
+        for package in ("pysciml", "numpy", "torch", *packages.get(self.engine, ())):
+            try:
+                found[package] = metadata.version(package)
+            except metadata.PackageNotFoundError:
+                found[package] = "source tree"
+        return found
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """One label for each kept component, in row-major order."""
+        names = self.problem.names or _index_names(self.problem.u0.shape)
+        if self.options.save_idxs is not None:
+            return tuple(names[i] for i in self.options.save_idxs)
+        return tuple(names)
+
+    def __call__(self, t: Any) -> Any:
+        """The state at a time (shape of u0), or at a vector of m times ((m, *shape of u0)).
+
+        Raises
+        ------
+        ValueError
+            A time lies outside the solved span, or dense output was not kept.
+        """
+        if self._interpolate is None:
+            raise ValueError(_NO_DENSE)
+        times = np.asarray(t, dtype=np.float64) if type(t) is float else _as_query(t)
+        low, high = self._span
+        if not ((times >= low) & (times <= high)).all():  # written so that NaN is refused as well
+            bad = times[~((times >= low) & (times <= high))].flat[0]
+            raise ValueError(f"t must lie in the solved span [{low}, {high}]; got {bad}")
+        flat = self._interpolate(times.reshape(-1))
+        if self.options.save_idxs is not None:
+            return flat[:, self.options.save_idxs].reshape(*times.shape, -1)
+        return flat.reshape(*times.shape, *self.problem.u0.shape)[()]
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.u[index]
+
+    def __iter__(self) -> Iterator[tuple[float, Any]]:
+        return zip(self.t.tolist(), self.u, strict=True)
+
+    def plot(
+        self, vars: Any = None, *, ax: Axes | None = None, denseplot: bool = True, **style: Any
+    ) -> Axes:
+        """Draw time series, or a phase plane, and return matplotlib's axes.
+
+        Parameters
+        ----------
+        vars : list, int, str or tuple, optional
+            What to draw: components by flat index or by name. A tuple draws one against another:
+            `(0, 1)` is a phase plane, `(0, 1, 2)` a curve in space, `("t", 0)` a time series.
+            A list draws each of its entries. Default: every component over time.
+        ax : matplotlib Axes, optional
+            Where to draw. Default: new axes.
+        denseplot : bool
+            Draw the interpolant where the solution has one; else straight lines between points.
+        **style
+            Passed on to matplotlib's `plot`.
+        """
+        from pysciml.plotting import plot_solution
+
+        return plot_solution(self, vars, ax, denseplot, style)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """A pandas frame with a column `t` and one column for each component."""
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError(
+                "to_dataframe() needs pandas: pip install 'pysciml[dataframe]'"
+            ) from None
+        frame = pd.DataFrame(self.u.reshape(len(self.t), -1), columns=list(self.names))
+        frame.insert(0, "t", self.t)
+        return frame
+
+    def __repr__(self) -> str:
+        return f"Solution({self.retcode}: {self._summary()})"
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "retcode": self.retcode,
+            "engine, algorithm": f"{self.engine}, {self.alg}",
+            "times": self._times(),
+            "u": f"{self.u.shape} float64",
+            "dense output": "yes" if self.has_dense else "no",
+            "right-hand sides": f"{self.stats.nf}",
+            "steps": f"{self.stats.naccept} accepted, {self.stats.nreject} rejected",
+        }
+        if self.message:
+            rows["message"] = self.message
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(key)}</th>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for key, value in rows.items()
+        )
+        return f"<table><caption>pysciml Solution</caption>{cells}</table>"
+
+    def _summary(self) -> str:
+        stats = self.stats
+        return (
+            f"{self._times()}, u {self.u.shape}, {self.alg} on {self.engine}, "
+            f"{stats.naccept} steps (+{stats.nreject} rejected), {stats.nf} right-hand sides"
+        )
+
+    def _times(self) -> str:
+        if not len(self.t):
+            return "no time points"
+        return f"{len(self.t)} time points from {self.t[0]:g} to {self.t[-1]:g}"
+
+    @property
+    def _span(self) -> tuple[float, float]:
+        """The solved times as (low, high)."""
+        t0, t1 = self.problem.tspan
+        if not self.success:
+            t1 = float(self.t[-1]) if len(self.t) else t0
+        return min(t0, t1), max(t0, t1)
+
+
+def _as_query(t: Any) -> Array:
+    """Times to evaluate at, as float64; of any shape."""
+    times = np.asarray(t.detach().cpu() if hasattr(t, "detach") else t)
+    if times.dtype.kind not in "iuf":
+        raise TypeError(f"t must be a time or an array of times; got {check.describe(t)}")
+    return times.astype(np.float64)
+
+
+def _index_names(shape: tuple[int, ...]) -> tuple[str, ...]:
+    """u, or u[0], u[1], ..., or u[0, 0], u[0, 1], ..."""
+    if not shape:
+        return ("u",)
+    return tuple(f"u[{', '.join(map(str, index))}]" for index in np.ndindex(shape))

@@ -1,0 +1,278 @@
+"""solve(): check the options, pick an engine, run it, wrap the result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from pysciml import engines
+from pysciml import validation as check
+from pysciml.engines.base import Array, SolveOptions
+from pysciml.errors import SolveError
+from pysciml.problems import ODEProblem
+from pysciml.solution import Solution
+
+_MAX_SAVED = 100_000_000  # a smaller step in saveat than this allows is a slip
+
+_OPTIONS = (
+    "saveat",
+    "abstol",
+    "reltol",
+    "dt",
+    "dtmin",
+    "dtmax",
+    "maxiters",
+    "adaptive",
+    "tstops",
+    "save_idxs",
+    "save_everystep",
+    "dense",
+    "alg_options",
+    "raise_on_failure",
+)
+
+# what the options are called elsewhere
+_ELSEWHERE = {
+    "rtol": "reltol",
+    "atol": "abstol",
+    "method": "alg",
+    "solver": "alg",
+    "t_eval": "saveat",
+    "max_step": "dtmax",
+    "first_step": "dt",
+    "step_size": "dt",
+    "dt0": "dt",
+    "max_steps": "maxiters",
+    "max_num_steps": "maxiters",
+    "dense_output": "dense",
+    "options": "alg_options",
+    "check": "raise_on_failure",
+}
+
+_ADVICE = {
+    "MaxIters": (
+        "the tolerances are too tight or the problem is stiff: try a stiff method "
+        '(alg="Rodas5P"), looser tolerances, or a larger maxiters'
+    ),
+    "DtLessThanMin": (
+        "the solution has a singularity here, or the problem is stiff: look at the last states, "
+        'try a stiff method (alg="Rodas5P") or looser tolerances'
+    ),
+    "Unstable": (
+        "the solution blows up, or the step is too large for the method: look at the last states, "
+        "check f and p, try tighter tolerances or a smaller dt"
+    ),
+    "ConvergenceFailure": (
+        "the implicit equations could not be solved: check that f is smooth near the last state, "
+        "try tighter tolerances or a smaller dtmax"
+    ),
+    "InitialFailure": "the initial state is not consistent with the algebraic equations: check u0",
+}
+_ADVICE_ELSE = "look at the last states in error.solution and check f, p and the tolerances"
+
+
+def solve(
+    problem: ODEProblem,
+    alg: str | None = None,
+    engine: str = "auto",
+    saveat: Any = None,
+    abstol: Any = 1e-6,
+    reltol: Any = 1e-3,
+    *,
+    dt: float | None = None,
+    dtmin: float = 0.0,
+    dtmax: float | None = None,
+    maxiters: int = 100_000,
+    adaptive: bool = True,
+    tstops: Any = None,
+    save_idxs: Any = None,
+    save_everystep: bool = True,
+    dense: bool | None = None,
+    alg_options: Mapping[str, Any] | None = None,
+    raise_on_failure: bool = True,
+    **unknown: Any,
+) -> Solution:
+    """Solve a problem.
+
+    Parameters
+    ----------
+    problem : ODEProblem
+    alg : str, optional
+        Method, by its SciML name ("Tsit5", "Rodas5P", ...); on the torch engine also by
+        torchdiffeq's. Default: a good one of the engine's, with automatic stiffness detection
+        where it has that.
+    engine : "auto", "julia", "native" or "torch"
+        "auto" is Julia when its environment is ready, else native. It never downloads.
+    saveat : number or array, optional
+        A step, which saves at t0, t0 + step, ... and at t1; or the times themselves. Default:
+        every step of the solver.
+    abstol, reltol : float or array
+        Tolerances on the local error of each component, both > 0.
+    dt : float, optional
+        First step; the fixed step when `adaptive` is False.
+    dtmin, dtmax : float, optional
+        Bounds of the step size.
+    maxiters : int
+        Most steps to try.
+    adaptive : bool
+        Whether the step follows the error. False needs `dt`.
+    tstops : array, optional
+        Times that a step must end at, where f has a jump.
+    save_idxs : list of int, optional
+        Flat indices of the components to keep.
+    save_everystep : bool
+        False keeps only t0 and t1 when there is no `saveat`.
+    dense : bool, optional
+        Keep what `sol(t)` needs. Default: when there is no `saveat`.
+    alg_options : dict, optional
+        Keyword options of the method itself, as its engine names them.
+    raise_on_failure : bool
+        False returns a failed solve, to be judged by its `retcode`, instead of raising.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is wrong. Nothing was compiled or solved.
+    UnsupportedError
+        The engine lacks what was asked for; the message names one that has it.
+    SolveError
+        The solve stopped early; `error.solution` holds what was computed.
+    """
+    if unknown:
+        raise TypeError(_unknown_options(unknown))
+    if type(problem) is not ODEProblem and not isinstance(problem, ODEProblem):
+        raise TypeError(f"problem must be an ODEProblem; got {check.describe(problem)}")
+    if alg is not None and type(alg) is not str:
+        raise TypeError(_not_an_algorithm(alg))
+    tspan = problem.tspan
+
+    # The plain values of a plain call pass by type alone; everything else goes through `check`.
+    if not (type(abstol) is float and 0.0 < abstol < math.inf):
+        abstol = check.as_tolerance(abstol, "abstol", problem.u0.shape)
+    if not (type(reltol) is float and 0.0 < reltol < math.inf):
+        reltol = check.as_tolerance(reltol, "reltol", problem.u0.shape)
+    if saveat is not None:
+        saveat = _save_times(saveat, tspan)
+    if dt is not None:
+        dt = check.as_positive(dt, "dt")
+    if dtmin != 0.0 or type(dtmin) is not float:
+        dtmin = check.as_nonnegative(dtmin, "dtmin")
+    if dtmax is not None:
+        dtmax = check.as_positive(dtmax, "dtmax")
+        if dtmax < dtmin:
+            raise ValueError(f"dtmax must be at least dtmin ({dtmin}); got {dtmax}")
+    if type(maxiters) is not int or maxiters < 1:
+        maxiters = check.as_count(maxiters, "maxiters")
+    if adaptive is not True:
+        adaptive = check.as_flag(adaptive, "adaptive")
+        if not adaptive and dt is None:
+            raise ValueError("dt must be given when adaptive=False: it is the fixed step; got None")
+    if tstops is not None:
+        tstops = check.as_times(tstops, "tstops", tspan, ordered=False)
+    if save_idxs is not None:
+        save_idxs = check.as_indices(save_idxs, problem.u0.size, "save_idxs")
+    if save_everystep is not True:
+        save_everystep = check.as_flag(save_everystep, "save_everystep")
+    if dense is None:
+        dense = saveat is None and save_everystep
+    elif type(dense) is not bool:
+        dense = check.as_flag(dense, "dense")
+    if raise_on_failure is not True:
+        raise_on_failure = check.as_flag(raise_on_failure, "raise_on_failure")
+
+    runner = engines.get(engine)
+    options = SolveOptions(
+        saveat,
+        abstol,
+        reltol,
+        dt,
+        dtmin,
+        dtmax,
+        maxiters,
+        adaptive,
+        tstops,
+        save_idxs,
+        save_everystep,
+        dense,
+        {} if alg_options is None else _method_options(alg_options),
+    )
+    raw = runner.solve(problem, alg, options)
+    solution = Solution(problem, runner.name, options, raw)
+    if raise_on_failure and raw.retcode != "Success":
+        raise SolveError(_failure(solution), solution)
+    return solution
+
+
+def _save_times(saveat: Any, tspan: tuple[float, float]) -> Array:
+    """The times to save at: a step, from t0 on and with t1, or the times themselves."""
+    if type(saveat) is not float:
+        if np.ndim(saveat) or isinstance(saveat, (str, bytes)) or not np.isscalar(saveat):
+            return check.as_times(saveat, "saveat", tspan, ordered=True)
+        saveat = check.as_real(saveat, "saveat", "a step > 0 or times inside tspan")
+    # a copy: the array becomes sol.t, which is the user's to change
+    return _stepped(saveat, *tspan).copy()
+
+
+@lru_cache(maxsize=64)
+def _stepped(step: float, t0: float, t1: float) -> Array:
+    if not 0.0 < step < math.inf:
+        raise ValueError(f"saveat must be a finite step > 0 or times inside tspan; got {step}")
+    span = abs(t1 - t0)
+    count = span / step
+    if count > _MAX_SAVED:
+        raise ValueError(
+            f"saveat must be a step that fits at most {_MAX_SAVED} times into tspan; got {step}"
+        )
+    whole = round(count)
+    if whole and abs(whole * step - span) <= 1e-9 * step:
+        return np.linspace(t0, t1, whole + 1)  # ends on t1 exactly
+    times = t0 + math.copysign(step, t1 - t0) * np.arange(math.floor(count) + 1)
+    return np.append(times, t1)
+
+
+def _method_options(options: Any) -> dict[str, Any]:
+    if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
+        raise TypeError(
+            "alg_options must be a dict with the names of the method's own options; "
+            f"got {check.describe(options)}"
+        )
+    return dict(options)
+
+
+def _unknown_options(unknown: dict[str, Any]) -> str:
+    name = next(iter(unknown))
+    if name in _ELSEWHERE:
+        hint = f"; here it is called {_ELSEWHERE[name]!r}"
+    else:
+        hint = check.did_you_mean(name, ("alg", "engine", *_OPTIONS))
+        hint = hint or "; an option of the method itself goes into alg_options={...}"
+    return f"solve() has no option {name!r}{hint}"
+
+
+def _not_an_algorithm(alg: Any) -> str:
+    hint = ""
+    if callable(alg) and hasattr(alg, "__name__"):
+        hint = f"; pass its name, {alg.__name__!r}"
+    return f'alg must be the name of a method, such as "Tsit5"; got {check.describe(alg)}{hint}'
+
+
+def _failure(solution: Solution) -> str:
+    """Where the solve stopped, why, and what to try."""
+    t1 = solution.problem.tspan[1]
+    reached = f"{solution.t[-1]:.6g}" if len(solution.t) else "the start"
+    why = f" {solution.message.rstrip('.')}." if solution.message else ""
+    return (
+        f"{solution.alg} on the {solution.engine} engine stopped at t = {reached} of {t1:g} with "
+        f"retcode {solution.retcode}.{why} Likely: "
+        f"{_ADVICE.get(solution.retcode, _ADVICE_ELSE)}. "
+        f"The {len(solution.t)} saved states are in error.solution; raise_on_failure=False "
+        "returns them instead."
+    )
