@@ -1,0 +1,371 @@
+"""`capture`: a user's Python function, once traced, with its derivatives."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pysciml.capture import aten, numpy_style
+from pysciml.capture.parameters import Parameters
+from pysciml.capture.program import Program
+from pysciml.capture.record import (
+    NeedsNumpyTracing,
+    Tape,
+    data_dependent,
+    float64_default,
+    line_of,
+    record,
+)
+from pysciml.errors import CaptureError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Array = NDArray[np.float64]
+TorchFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class Model:
+    """A captured right-hand side: Programs for it and for its derivatives, made on first use.
+
+    Attributes
+    ----------
+    state_shape, n: shape and number of the state's entries.
+    parameters, n_p, p_flat: layout, number and captured values of the parameters.
+    torch_function: the user's own function on torch tensors, ``(u, p_flat, t) -> du``, with `u`
+        and `du` of `state_shape`.
+    f, jac, tgrad, jvp, vjp, vjp_p: see `docs/architecture.md` for inputs and outputs. The
+        derivatives come from `torch.func` applied to the recorded function.
+    """
+
+    def __init__(
+        self,
+        tape: Tape,
+        torch_function: TorchFunction,
+        state_shape: tuple[int, ...],
+        parameters: Parameters,
+        p_flat: Array,
+    ) -> None:
+        self._tape = tape
+        self.torch_function = torch_function
+        self.state_shape = state_shape
+        self.n = int(np.prod(state_shape, dtype=np.int64))
+        self.parameters = parameters
+        self.p_flat = p_flat
+        self.n_p = parameters.size
+        self.compiled: dict[Any, Any] = {}  # engines keep what they made of the Programs here
+
+    def _record(self, name: str, function: Callable[..., torch.Tensor], extra: str = "") -> Program:
+        """Program of a derivative. `extra` names a fourth input of the state's length."""
+        shapes = [("u", self.state_shape), ("p", (self.n_p,)), ("t", ())]
+        if extra:
+            shapes.append((extra, (self.n,)))
+        examples = [torch.zeros(shape, dtype=torch.float64) for _, shape in shapes]
+        tape = record(function, examples, aten.supported)
+        return aten.translate(tape, name, shapes)
+
+    def _flat(self, u: torch.Tensor, p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return self._tape.replay(u, p, t).reshape(-1)
+
+    @cached_property
+    def f(self) -> Program:
+        shapes = [("u", self.state_shape), ("p", (self.n_p,)), ("t", ())]
+        return aten.translate(self._tape, "f", shapes)
+
+    @cached_property
+    def jac(self) -> Program:
+        def jac(u: torch.Tensor, p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            _, pullback = torch.func.vjp(lambda u: self._flat(u, p, t), u)
+            rows = torch.eye(self.n, dtype=torch.float64)
+            (jacobian,) = torch.func.vmap(pullback)(rows)
+            return jacobian.reshape(self.n, self.n)
+
+        return self._record("jac", jac)
+
+    @cached_property
+    def tgrad(self) -> Program:
+        def tgrad(u: torch.Tensor, p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            return _jvp(lambda t: self._flat(u, p, t), t, torch.ones_like(t), self.n)
+
+        return self._record("tgrad", tgrad)
+
+    @cached_property
+    def jvp(self) -> Program:
+        def jvp(u: torch.Tensor, p: torch.Tensor, t: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+            return _jvp(lambda u: self._flat(u, p, t), u, v.reshape(u.shape), self.n)
+
+        return self._record("jvp", jvp, "v")
+
+    @cached_property
+    def vjp(self) -> Program:
+        def vjp(u: torch.Tensor, p: torch.Tensor, t: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+            _, pullback = torch.func.vjp(lambda u: self._flat(u, p, t), u)
+            return pullback(w)[0].reshape(-1)
+
+        return self._record("vjp", vjp, "w")
+
+    @cached_property
+    def vjp_p(self) -> Program:
+        def vjp_p(
+            u: torch.Tensor, p: torch.Tensor, t: torch.Tensor, w: torch.Tensor
+        ) -> torch.Tensor:
+            _, pullback = torch.func.vjp(lambda p: self._flat(u, p, t), p)
+            return pullback(w)[0]
+
+        return self._record("vjp_p", vjp_p, "w")
+
+    def sparsity(self) -> csr_array:
+        """Pattern of `jac`: (n, n) booleans, True where df_i/du_j can be other than zero."""
+        from pysciml.capture.sparsity import pattern
+
+        return pattern(self.f, "u")
+
+
+def _jvp(
+    function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, v: torch.Tensor, n: int
+) -> torch.Tensor:
+    """Forward derivative as the transpose of the reverse one.
+
+    The reverse formulas give the recorder fewer and plainer operations than dual numbers do;
+    the primal part of the first pass is dead code and is dropped.
+    """
+
+    def transpose(w: torch.Tensor) -> torch.Tensor:
+        return torch.func.vjp(function, x)[1](w)[0]
+
+    _, pullback = torch.func.vjp(transpose, torch.zeros(n, dtype=torch.float64))
+    return pullback(v)[0]
+
+
+def capture(f: Any, u0: Array, p: Any = None, t0: float = 0.0) -> Model:
+    """Trace `f` once and return it as a `Model`.
+
+    Parameters
+    ----------
+    f: ``f(u, p, t)`` returning an array, tensor, list or tuple of u0's shape; in place
+        ``f(du, u, p, t)``; or a `torch.nn.Module` with ``forward(u)``, ``forward(t, u)``,
+        ``forward(u, t)`` or ``forward(u, p, t)``, whose parameters become `p`.
+    u0: float64 array of the state's shape, () for a scalar.
+    p: None, a number, an array, or a dict/named tuple of these.
+    t0: time of the trace (it has no influence on the result).
+
+    Raises
+    ------
+    CaptureError: with the user's line, the reason, and what to write instead.
+    """
+    u0 = np.asarray(u0, dtype=np.float64)
+    if isinstance(f, torch.nn.Module):
+        function, p = _module_function(f, p)
+    else:
+        function = f
+    parameters = Parameters(p)
+    p_flat = parameters.flatten(p)
+    call = _calling_convention(f, function, parameters, u0.shape)
+    examples = [
+        torch.from_numpy(u0.copy()),
+        torch.from_numpy(p_flat.copy()),
+        torch.tensor(float(t0), dtype=torch.float64),
+    ]
+    try:
+        tape, torch_function = _trace(f, call, examples)
+    finally:
+        numpy_style.forget_modules()
+    model = Model(tape, torch_function, u0.shape, parameters, p_flat)
+    _ = model.f  # what can't be translated is told here, not at the first solve
+    return model
+
+
+# -- calling conventions --------------------------------------------------------------------------
+def _required_arguments(f: Any) -> list[str] | None:
+    """Names of the positional arguments without default, or None when they can't be known."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    if any(q.kind is q.VAR_POSITIONAL for q in parameters):
+        return None
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [q.name for q in parameters if q.kind in positional and q.default is q.empty]
+
+
+def _module_function(module: torch.nn.Module, p: Any) -> tuple[Callable[..., Any], Any]:
+    """A module as a function of ``(u, parameters, t)``, and those parameters' values."""
+    names = _required_arguments(module.forward) or ["u"]
+    values = {name: x.detach().double().numpy() for name, x in module.named_parameters()}
+    buffers = {
+        name: x.detach().double() if x.is_floating_point() else x.detach()
+        for name, x in module.named_buffers()
+    }
+    takes_p = len(names) == 3
+    if p is not None and not takes_p:
+        layout = Parameters(values)
+        values = layout.unflatten(layout.flatten(p))
+    time_first = len(names) == 2 and names[0] in ("t", "time", "_t", "_")
+
+    def function(u: Any, parameters: Any, t: Any) -> Any:
+        own = parameters["module"] if takes_p else parameters
+        if len(names) == 1:
+            arguments: tuple[Any, ...] = (u,)
+        elif len(names) == 2:
+            arguments = (t, u) if time_first else (u, t)
+        else:
+            arguments = (u, parameters["p"], t)
+        return torch.func.functional_call(module, {**own, **buffers}, arguments)
+
+    if len(names) > 3:
+        raise CaptureError(
+            f"{type(module).__name__}.forward takes {len(names)} arguments ({', '.join(names)}); "
+            "expected forward(u), forward(t, u), forward(u, t) or forward(u, p, t)"
+        )
+    return function, {"module": values, "p": p} if takes_p else values
+
+
+def _calling_convention(
+    f: Any, function: Callable[..., Any], parameters: Parameters, shape: tuple[int, ...]
+) -> Callable[[Callable[[Any], Any]], TorchFunction]:
+    """Returns ``make(as_user_array)``, the function of (u, p_flat, t) that calls the user's.
+
+    `as_user_array` gives the arguments the form that the user's code expects: the identity for
+    torch style, ``Tensor.numpy`` for NumPy style.
+    """
+    arguments = None if isinstance(f, torch.nn.Module) else _required_arguments(function)
+    count = 3 if arguments is None else len(arguments)
+    if count not in (3, 4):
+        hint = (
+            " For SciPy's f(t, u), wrap it: pysciml.from_scipy(f)." if count in (1, 2) else ""
+        )
+        raise CaptureError(
+            f"f must take (u, p, t), or (du, u, p, t) to write in place, but takes {count} "
+            f"arguments ({', '.join(arguments or [])}).{hint}"
+        )
+    in_place = count == 4
+    function = numpy_style.with_traceable_math(function)
+
+    def make(numpy: bool) -> TorchFunction:
+        if numpy:
+
+            def call(u: Any, p: Any, t: Any) -> Any:
+                p = parameters.unflatten(p.numpy())
+                if in_place:
+                    du = np.zeros(shape)
+                    function(du, u.numpy(), p, t.numpy())
+                    return torch.from_numpy(du)
+                return torch.from_numpy(_as_numpy(_check_returned(function(u.numpy(), p, t.numpy()))))
+
+        else:
+
+            def call(u: Any, p: Any, t: Any) -> Any:
+                p = parameters.unflatten(p)
+                if in_place:
+                    du = torch.zeros_like(u)
+                    function(du, u, p, t)
+                    return du
+                return _as_tensor(_check_returned(function(u, p, t)))
+
+        return call
+
+    return make
+
+
+def _check_returned(x: Any) -> Any:
+    if x is None or isinstance(x, (str, bytes, dict, set)):
+        raise CaptureError(
+            f"f must return the derivative as a tensor, array, list or tuple, but returned "
+            f"{'nothing' if x is None else type(x).__name__}. "
+            "To write in place, let it take (du, u, p, t)."
+        )
+    return x
+
+
+def _as_tensor(x: Any) -> torch.Tensor:
+    if isinstance(x, (list, tuple)):
+        return torch.stack(list(torch.broadcast_tensors(*map(_as_tensor, x))))
+    return torch.as_tensor(x, dtype=torch.float64)
+
+
+def _as_numpy(x: Any) -> Any:
+    if isinstance(x, (list, tuple)):
+        return np.stack([_as_numpy(v) for v in x])
+    return np.asarray(x)
+
+
+# -- tracing ----------------------------------------------------------------------------------------
+def _trace(
+    f: Any, make: Callable[[bool], TorchFunction], examples: list[torch.Tensor]
+) -> tuple[Tape, TorchFunction]:
+    in_torch = make(False)
+    try:
+        tape = record(in_torch, examples, aten.supported)
+    except CaptureError:
+        raise
+    except Exception as error:
+        if not isinstance(error, NeedsNumpyTracing) and not numpy_style.uses_numpy(f):
+            raise _user_error(error) from error
+        return _trace_numpy(make(True), examples, error)
+    _check_result(tape, examples[0].shape)
+    return tape, _in_float64(in_torch)
+
+
+def _trace_numpy(
+    function: TorchFunction, examples: list[torch.Tensor], first: Exception
+) -> tuple[Tape, TorchFunction]:
+    try:
+        with float64_default():
+            in_torch = numpy_style.trace_with_dynamo(function, examples)
+    except Exception as error:
+        raise _dynamo_error(error, first) from error
+    try:
+        tape = record(in_torch, examples, aten.supported)
+    except NeedsNumpyTracing:
+        raise data_dependent(line_of(first), "a number made by float(), int() or .item()") from None
+    _check_result(tape, examples[0].shape)
+    return tape, _in_float64(in_torch)
+
+
+def _in_float64(function: TorchFunction) -> TorchFunction:
+    def torch_function(u: torch.Tensor, p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        with float64_default():
+            return function(u, p, t)
+
+    return torch_function
+
+
+def _check_result(tape: Tape, shape: torch.Size) -> None:
+    result = tape.result_shape
+    if result == tuple(shape):
+        return
+    raise CaptureError(
+        f"f must return a derivative of u's shape {tuple(shape)}, but returned shape {result}"
+    )
+
+
+def _user_error(error: Exception) -> CaptureError:
+    return CaptureError(
+        f"f raised {type(error).__name__} while it was traced: {error}\n{line_of(error) or ''}"
+    )
+
+
+def _dynamo_error(error: Exception, first: Exception) -> CaptureError:
+    text = str(error)
+    line = _dynamo_line(error)
+    if "ata-dependent" in text:
+        return data_dependent(line, "this line")
+    if "Observed exception" in text or "raised exception" in text or line is None:
+        return _user_error(first)
+    reason = text.split("\n")[0]
+    return CaptureError(
+        f"f cannot be captured: {reason}\n{line}\n"
+        "Use NumPy or torch operations on whole arrays, or plain arithmetic on their entries."
+    )
+
+
+def _dynamo_line(error: Exception) -> Any:
+    from pysciml.capture.record import line_of_stack
+
+    return line_of_stack(getattr(error, "real_stack", None) or ())

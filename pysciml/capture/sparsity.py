@@ -1,0 +1,69 @@
+"""Which outputs of a Program can depend on which entries of one of its inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from pysciml.capture.program import REDUCTIONS, Node, Program
+
+#: their derivative is zero wherever it exists
+_FLAT = frozenset(
+    {"floor", "ceil", "trunc", "round", "sign", "lt", "le", "gt", "ge", "eq", "ne"}
+    | {"not", "and", "or"}
+)
+
+
+def pattern(program: Program, wrt: str) -> sp.csr_array:
+    """Boolean (outputs, size of `wrt`) matrix, found by passing dependencies through the nodes."""
+    width = int(np.prod(program.input_shape(wrt), dtype=np.int64))
+    known: list[sp.csr_array] = []
+    for node in program.nodes:
+        if node.op == "input" and node.attr == wrt:
+            known.append(sp.csr_array(sp.eye_array(width, dtype=np.int64)))
+        elif node.op in ("input", "const") or node.op in _FLAT:
+            known.append(sp.csr_array((node.size, width), dtype=np.int64))
+        else:
+            known.append(_clean(_depends(node, [known[a] for a in node.args], program)))
+    return known[program.output].astype(bool)
+
+
+def _clean(matrix: sp.csr_array) -> sp.csr_array:
+    matrix = sp.csr_array(matrix)
+    matrix.data[:] = 1  # counts would grow without bound
+    return matrix
+
+
+def _depends(node: Node, operands: list[sp.csr_array], program: Program) -> sp.csr_array:
+    if node.op == "gather":
+        nothing = sp.csr_array((1, operands[0].shape[1]), dtype=np.int64) if operands else None
+        if nothing is None:
+            return sp.csr_array((node.size, program.nodes[program.inputs[0]].size), dtype=np.int64)
+        joined = sp.vstack([*operands, nothing], format="csr")
+        rows = np.where(node.attr.reshape(-1) < 0, joined.shape[0] - 1, node.attr.reshape(-1))
+        return joined[rows]
+    if node.op in REDUCTIONS:
+        source = program.nodes[node.args[0]]
+        owner = np.expand_dims(np.arange(node.size).reshape(node.shape), node.attr)
+        return _sum_rows(operands[0], np.broadcast_to(owner, source.shape), node.size)
+    if node.op == "matmul":
+        a, b = (program.nodes[x] for x in node.args)
+        out = np.arange(node.size).reshape(node.shape)
+        owners_a = [np.broadcast_to(out[..., :, None, j], a.shape) for j in range(out.shape[-1])]
+        owners_b = [np.broadcast_to(out[..., i, None, :], b.shape) for i in range(out.shape[-2])]
+        parts = [_sum_rows(operands[0], o, node.size) for o in owners_a if operands[0].nnz]
+        parts += [_sum_rows(operands[1], o, node.size) for o in owners_b if operands[1].nnz]
+        empty = sp.csr_array((node.size, operands[0].shape[1]), dtype=np.int64)
+        return sum(parts, empty)
+    if node.op == "where":
+        return operands[1] + operands[2]
+    return sum(operands[1:], operands[0])
+
+
+def _sum_rows(matrix: sp.csr_array, owner: np.ndarray, size: int) -> sp.csr_array:
+    columns = np.arange(owner.size)
+    add = sp.csr_array(
+        (np.ones(owner.size, dtype=np.int64), (owner.reshape(-1), columns)),
+        shape=(size, owner.size),
+    )
+    return add @ matrix
