@@ -1,0 +1,322 @@
+"""What the compiled integrators share: the layout of their state and their inner loops.
+
+Every vector of length n is a row of one flat buffer `buf`; a row is named by the offset of its
+first element. The scalar state of a run lives in two arrays (floats `fl`, integers `it`), so that a
+run can stop after a number of steps, return to Python (Ctrl-C, more room for results, a change of
+method) and go on as if nothing had happened. Integers are int64, times and states float64.
+"""
+
+# ruff: noqa: PLR0917, SIM110 - compiled code takes its state in plain arguments
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from pysciml.engines.native.pointers import call_rhs
+
+# Floats of a run.
+(
+    F_T,  # time reached
+    F_DT,  # size of the next step, signed; 0: choose it
+    F_DTMIN,
+    F_DTMAX,  # both > 0
+    F_SAFETY,
+    F_QMIN,  # bounds of dt_new/dt
+    F_QMAX,
+    F_BETA1,  # gains of the PI controller
+    F_BETA2,
+    F_STEADY_LO,  # deadband: dt/dt_new in between keeps dt
+    F_STEADY_HI,
+    F_ERROLD,  # error of the last accepted step
+    F_EEST,  # error of the last attempt, in units of the tolerance
+    F_STIFF_BOUND,  # |dt * eigenvalue| above (explicit) or below (implicit) which steps are counted
+    F_DT_SWITCH,  # factor of dt when the method is changed
+    F_EIG,  # estimate of the dominant eigenvalue
+    F_TDIR,  # +1 or -1
+    F_INDEX_COUNT,
+) = range(18)
+
+# Integers of a run.
+(
+    I_N,  # length of the state
+    I_F,  # addresses of the model's functions
+    I_JAC,
+    I_TGRAD,
+    I_JVP,
+    I_STARTED,  # first step size and first output are done
+    I_K0,  # the first stage of the next step is known
+    I_ITER,  # attempted steps
+    I_MAXITERS,
+    I_CHUNK,  # return to Python when I_ITER reaches this
+    I_NF,
+    I_NJ,
+    I_NW,
+    I_NSOLVE,
+    I_NACC,
+    I_NREJ,
+    I_ADAPTIVE,
+    I_EVERYSTEP,  # save every accepted step
+    I_DENSE,  # keep every step's polynomial, of this degree (0: no)
+    I_SAVE,  # next index into saveat
+    I_STOP,  # next index into tstops
+    I_NOUT,  # rows saved
+    I_NDENSE,  # polynomials kept
+    I_ATOL1,  # 1 when abstol is an array, 0 when it is one number
+    I_RTOL1,
+    I_NIDX,  # number of components saved; 0: all
+    I_COUNT,  # consecutive stiff (> 0) or non-stiff (< 0) steps
+    I_MAXCOUNT,  # how many of them ask for a change of method; 0: never
+    I_BAD,  # the last attempt was not finite
+    I_PHASE,  # implicit methods: where to go on
+    I_STAGE,
+    I_LINALG,  # implicit methods: kind of linear algebra
+    I_JFRESH,  # the Jacobian belongs to the present state
+    I_KL,  # lower and upper bandwidth
+    I_KU,
+    I_NCOLORS,
+    I_GETRF,  # addresses of LAPACK routines
+    I_GETRS,
+    I_GBTRF,
+    I_GBTRS,
+    I_MASS,  # 0: identity, 1: dense, 2: diagonal
+    I_SINGULAR,
+    I_INDEX_COUNT,
+) = range(43)
+
+# What a run returns.
+DONE, AGAIN, GROW, MAXITERS, DTMIN, UNSTABLE, SWITCH, FACTOR, SOLVE, BAD_START = range(10)
+
+# First rows of `buf`, common to all integrators: the state, the new state, one scratch row.
+ROW_U, ROW_UNEW, ROW_TMP = 0, 1, 2
+
+EPS = 2.220446049250313e-16
+FLAGS = {"contract", "reassoc"}  # fused multiply-add, vectorised sums; NaN and inf keep working
+
+JIT: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": FLAGS}
+
+
+@njit(**JIT)
+def combine(buf, out, base, scale, coef, coef_at, first, m, n):  # type: ignore[no-untyped-def]
+    """buf[out:] = buf[base:] + scale * sum_j coef[coef_at + j] * buf[first + j*n:], j < m."""
+    if n < 16:
+        for i in range(n):
+            acc = 0.0
+            for j in range(m):
+                acc += coef[coef_at + j] * buf[first + j * n + i]
+            buf[out + i] = buf[base + i] + scale * acc
+        return
+    # Long rows: pass over four of them at a time, skip the coefficients that are zero.
+    for i in range(n):
+        buf[out + i] = buf[base + i]
+    j = 0
+    while j < m:
+        a0 = scale * coef[coef_at + j]
+        a1 = scale * coef[coef_at + j + 1] if j + 1 < m else 0.0
+        a2 = scale * coef[coef_at + j + 2] if j + 2 < m else 0.0
+        a3 = scale * coef[coef_at + j + 3] if j + 3 < m else 0.0
+        r0 = first + j * n
+        if a1 == 0.0 and a2 == 0.0 and a3 == 0.0:
+            if a0 != 0.0:
+                for i in range(n):
+                    buf[out + i] += a0 * buf[r0 + i]
+        else:
+            r1 = first + min(j + 1, m - 1) * n
+            r2 = first + min(j + 2, m - 1) * n
+            r3 = first + min(j + 3, m - 1) * n
+            for i in range(n):
+                buf[out + i] += (a0 * buf[r0 + i] + a1 * buf[r1 + i]) + (
+                    a2 * buf[r2 + i] + a3 * buf[r3 + i]
+                )
+        j += 4
+
+
+@njit(**JIT)
+def error_norm(buf, err, u0, u1, n, tol, a1, r1):  # type: ignore[no-untyped-def]
+    """Root mean square of err/(abstol + max(|u0|, |u1|)*reltol), as SciML measures it.
+
+    `tol` holds abstol, then reltol; `a1`, `r1`: 1 for one tolerance per component, else 0.
+    """
+    r_at = n if a1 == 1 else 1
+    acc = 0.0
+    for i in range(n):
+        scale = tol[a1 * i] + max(abs(buf[u0 + i]), abs(buf[u1 + i])) * tol[r_at + r1 * i]
+        x = buf[err + i] / scale
+        acc += x * x
+    return np.sqrt(acc / n)
+
+
+@njit(**JIT)
+def all_finite(buf, at, n):  # type: ignore[no-untyped-def]
+    for i in range(n):
+        if not np.isfinite(buf[at + i]):
+            return False
+    return True
+
+
+@njit(**JIT)
+def first_step(fl, it, buf, p, work, tol, f0, scratch, order):  # type: ignore[no-untyped-def]
+    """Size (> 0) of the first step: Hairer, Nørsett, Wanner, "Solving ODEs I", II.4.
+
+    `f0`: row with f(u0, t0). `scratch`: two free rows. Costs one call of f.
+    """
+    n = it[I_N]
+    a1, r1 = it[I_ATOL1], it[I_RTOL1]
+    tdir = fl[F_TDIR]
+    d0 = error_norm(buf, ROW_U * n, ROW_U * n, ROW_U * n, n, tol, a1, r1)
+    d1 = error_norm(buf, f0, ROW_U * n, ROW_U * n, n, tol, a1, r1)
+    h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1
+    h0 = min(h0, fl[F_DTMAX])
+    for i in range(n):
+        buf[scratch + i] = buf[i] + tdir * h0 * buf[f0 + i]
+    call_rhs(it[I_F], buf, scratch + n, buf, scratch, p, fl[F_T] + tdir * h0, work)
+    it[I_NF] += 1
+    for i in range(n):
+        buf[scratch + i] = buf[scratch + n + i] - buf[f0 + i]
+    d2 = error_norm(buf, scratch, ROW_U * n, ROW_U * n, n, tol, a1, r1) / h0
+    steepest = max(d1, d2)
+    if not np.isfinite(steepest):
+        return min(h0, 1e-6)
+    h1 = max(1e-6, h0 * 1e-3) if steepest <= 1e-15 else (0.01 / steepest) ** (1.0 / (order + 1))
+    return min(100.0 * h0, h1, fl[F_DTMAX])
+
+
+@njit(**JIT)
+def store_state(buf, at, n, idxs, nidx, u_out, row):  # type: ignore[no-untyped-def]
+    """Copy the state at buf[at:], or the components `idxs` of it, to row `row` of `u_out`."""
+    if nidx == 0:
+        for i in range(n):
+            u_out[row * n + i] = buf[at + i]
+    else:
+        for i in range(nidx):
+            u_out[row * nidx + i] = buf[at + idxs[i]]
+
+
+@njit(**JIT)
+def store_poly(buf, q, degree, theta, n, idxs, nidx, u_out, row):  # type: ignore[no-untyped-def]
+    """Save sum_j theta**j buf[q + j*n:], j <= degree."""
+    width = n if nidx == 0 else nidx
+    for i in range(width):
+        col = i if nidx == 0 else idxs[i]
+        acc = buf[q + degree * n + col]
+        for j in range(degree - 1, -1, -1):
+            acc = acc * theta + buf[q + j * n + col]
+        u_out[row * width + i] = acc
+
+
+@njit(**JIT)
+def save_step(  # type: ignore[no-untyped-def]
+    fl, it, buf, q, degree, tnew, saveat, t_out, u_out, d_t, d_c, idxs
+):
+    """Output of the accepted step from F_T to `tnew`.
+
+    `q`: rows of the step's polynomial in theta (only set when `wants_poly` said so). The new state
+    is in ROW_UNEW.
+    """
+    n, nidx, tdir = it[I_N], it[I_NIDX], fl[F_TDIR]
+    t = fl[F_T]
+    k = it[I_SAVE]
+    while k < saveat.size and (tnew - saveat[k]) * tdir >= 0.0:
+        if saveat[k] == tnew:
+            store_state(buf, ROW_UNEW * n, n, idxs, nidx, u_out, k)
+        else:
+            theta = (saveat[k] - t) / (tnew - t)
+            store_poly(buf, q, degree, theta, n, idxs, nidx, u_out, k)
+        k += 1
+    it[I_SAVE] = k
+    if it[I_DENSE] > 0:
+        row = it[I_NDENSE]
+        width = it[I_DENSE] + 1
+        d_t[row] = t
+        at = row * width * n
+        for i in range((degree + 1) * n):
+            d_c[at + i] = buf[q + i]
+        for i in range((degree + 1) * n, width * n):
+            d_c[at + i] = 0.0
+        it[I_NDENSE] = row + 1
+    if it[I_EVERYSTEP] == 1:
+        row = it[I_NOUT]
+        t_out[row] = tnew
+        store_state(buf, ROW_UNEW * n, n, idxs, nidx, u_out, row)
+        it[I_NOUT] = row + 1
+
+
+@njit(**JIT)
+def save_start(fl, it, buf, saveat, t_out, u_out, idxs):  # type: ignore[no-untyped-def]
+    """Output at the initial time."""
+    n, nidx = it[I_N], it[I_NIDX]
+    while it[I_SAVE] < saveat.size and saveat[it[I_SAVE]] == fl[F_T]:
+        store_state(buf, ROW_U * n, n, idxs, nidx, u_out, it[I_SAVE])
+        it[I_SAVE] += 1
+    if it[I_EVERYSTEP] == 1:
+        t_out[0] = fl[F_T]
+        store_state(buf, ROW_U * n, n, idxs, nidx, u_out, 0)
+        it[I_NOUT] = 1
+
+
+@njit(**JIT)
+def wants_poly(fl, it, tnew, saveat):  # type: ignore[no-untyped-def]
+    """Whether the output of the step to `tnew` needs its polynomial."""
+    if it[I_DENSE] > 0:
+        return True
+    k = it[I_SAVE]
+    return k < saveat.size and (tnew - saveat[k]) * fl[F_TDIR] > 0.0
+
+
+@njit(**JIT)
+def has_room(it, t_out, d_t):  # type: ignore[no-untyped-def]
+    """Whether one more step's output fits."""
+    if it[I_EVERYSTEP] == 1 and it[I_NOUT] >= t_out.size:
+        return False
+    return not (it[I_DENSE] > 0 and it[I_NDENSE] >= d_t.size - 1)
+
+
+@njit(**JIT)
+def clip_step(t, dt, stop, dtmax, adaptive):  # type: ignore[no-untyped-def]
+    """The step to take, and whether it ends on the stop.
+
+    A step that would end just short of the stop is stretched onto it, so that no tiny step is left.
+    """
+    rest = stop - t
+    stretch = 1.01 if adaptive == 1 else 1.0 + 1e-6
+    if abs(rest) <= stretch * abs(dt) and (abs(rest) <= abs(dt) or abs(rest) <= dtmax * 1.000001):
+        return rest, True
+    return dt, False
+
+
+@njit(**JIT)
+def too_small(t, h, dtmin):  # type: ignore[no-untyped-def]
+    """Whether |h| is below the user's limit or is lost against t."""
+    return abs(h) < max(dtmin, 4.0 * EPS * abs(t), 1e-300)
+
+
+_EVAL_SIGNATURE = (
+    "void(float64[::1], float64[::1], float64[::1], int64, int64, float64, float64[::1])"
+)
+
+
+@njit(_EVAL_SIGNATURE, **JIT)
+def eval_dense(ts, d_t, d_c, degree, n, tdir, out):  # type: ignore[no-untyped-def]
+    """out[k*n:] = state at ts[k], from the polynomials of the steps that begin at d_t[:-1].
+
+    `d_t` has one entry more than there are steps: the end of the last one.
+    """
+    steps = d_t.size - 1
+    width = (degree + 1) * n
+    for k in range(ts.size):
+        x = ts[k]
+        lo, hi = 0, steps
+        while hi - lo > 1:
+            mid = (lo + hi) // 2
+            if (x - d_t[mid]) * tdir >= 0.0:
+                lo = mid
+            else:
+                hi = mid
+        theta = (x - d_t[lo]) / (d_t[lo + 1] - d_t[lo])
+        at = lo * width
+        for i in range(n):
+            acc = d_c[at + degree * n + i]
+            for j in range(degree - 1, -1, -1):
+                acc = acc * theta + d_c[at + j * n + i]
+            out[k * n + i] = acc

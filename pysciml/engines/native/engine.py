@@ -1,0 +1,81 @@
+"""`NativeEngine`: the native engine's door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pysciml.engines.base import Availability, RawSolution, SolveOptions
+
+if TYPE_CHECKING:
+    from pysciml.engines.native.methods import Method
+    from pysciml.problems import ODEProblem
+
+
+class NativeEngine:
+    """The embedded engine: explicit Runge-Kutta and Rosenbrock methods, compiled by Numba."""
+
+    name = "native"
+
+    def __init__(self) -> None:
+        self._plain: dict[str, Method] = {}  # methods without options, by name
+        self._run: Callable[[ODEProblem, Method, SolveOptions], RawSolution] = self._first_run
+
+    def availability(self) -> Availability:
+        """Whether Numba can be imported."""
+        try:
+            import numba  # noqa: F401
+        except Exception as error:  # a broken LLVM raises OSError, not ImportError
+            return Availability(False, f"numba: {error}", "pip install --upgrade numba")
+        return Availability(True)
+
+    def algorithms(self) -> tuple[str, ...]:
+        """Names of the methods, as `solve` takes them."""
+        from pysciml.engines.native import methods
+
+        return methods.NAMES
+
+    def solve(self, problem: ODEProblem, alg: str | None, options: SolveOptions) -> RawSolution:
+        """Integrate `problem` from tspan[0] to tspan[1] (which may lie before it).
+
+        `alg`: a name out of `algorithms()`; None is AutoTsit5(Rodas5P), for tolerances below 1e-8
+        AutoVern7(Rodas5P), and Rodas5P when there is a mass matrix. `options.algorithm` takes the
+        step controller's gamma, qmin, qmax, beta1, beta2, qsteady_min, qsteady_max; for implicit
+        methods also linsolve ("auto", "dense", "banded", "sparse"); for automatic switching
+        maxstiffstep, maxnonstiffstep, nonstifftol, stifftol, dtfac.
+
+        Raises ValueError for an unknown method or option, UnsupportedError for what only another
+        engine has. A KeyboardInterrupt carries what was computed so far as `partial`.
+        """
+        if alg is None:
+            alg = _default(problem, options)
+        method = None if options.algorithm else self._plain.get(alg)
+        if method is None:
+            method = self._method(alg, options)
+        return self._run(problem, method, options)
+
+    def _method(self, alg: str, options: SolveOptions) -> Method:
+        from pysciml.engines.native import methods
+
+        if options.algorithm:
+            return methods.find(alg, options.algorithm)
+        method = self._plain[alg] = methods.find(alg, {})
+        return method
+
+    def _first_run(self, problem: ODEProblem, method: Method, options: SolveOptions) -> RawSolution:
+        """Load (or compile, the first time on a machine) the integrators, then run."""
+        from pysciml.engines.native import run
+
+        self._run = run.solve
+        return run.solve(problem, method, options)
+
+
+def _default(problem: ODEProblem, options: SolveOptions) -> str:
+    """The method for alg=None."""
+    if problem.mass_matrix is not None:
+        return "Rodas5P"
+    reltol = options.reltol
+    tight = reltol < 1e-8 if type(reltol) is float else np.min(reltol) < 1e-8
+    return "AutoVern7(Rodas5P)" if tight else "AutoTsit5(Rodas5P)"

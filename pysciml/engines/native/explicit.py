@@ -1,0 +1,300 @@
+"""The driver of all explicit Runge-Kutta methods: one compiled loop, the method is data.
+
+Error control is SciML's: root mean square of the scaled error, PI controller (Hairer, Wanner,
+"Solving ODEs II", IV.2). The stiffness test compares |dt * lambda| with the extent of the stability
+region, lambda being estimated from two stages at the same time (L. F. Shampine; Hairer, Wanner,
+IV.2, eq. 2.10).
+"""
+
+# ruff: noqa: PLR0917 - compiled code takes its state in plain arguments
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from pysciml.engines.native.common import (
+    AGAIN,
+    BAD_START,
+    DONE,
+    DTMIN,
+    F_BETA1,
+    F_BETA2,
+    F_DT,
+    F_DT_SWITCH,
+    F_DTMAX,
+    F_DTMIN,
+    F_EEST,
+    F_EIG,
+    F_ERROLD,
+    F_QMAX,
+    F_QMIN,
+    F_SAFETY,
+    F_STEADY_HI,
+    F_STEADY_LO,
+    F_STIFF_BOUND,
+    F_T,
+    F_TDIR,
+    GROW,
+    I_ADAPTIVE,
+    I_ATOL1,
+    I_BAD,
+    I_CHUNK,
+    I_COUNT,
+    I_F,
+    I_ITER,
+    I_K0,
+    I_MAXCOUNT,
+    I_MAXITERS,
+    I_N,
+    I_NACC,
+    I_NF,
+    I_NREJ,
+    I_RTOL1,
+    I_STARTED,
+    I_STOP,
+    JIT,
+    MAXITERS,
+    ROW_TMP,
+    ROW_U,
+    ROW_UNEW,
+    SWITCH,
+    UNSTABLE,
+    all_finite,
+    clip_step,
+    combine,
+    error_norm,
+    first_step,
+    has_room,
+    save_start,
+    save_step,
+    too_small,
+    wants_poly,
+)
+from pysciml.engines.native.pointers import call_rhs
+from pysciml.engines.native.tableau import (
+    TAB_A,
+    TAB_B,
+    TAB_C,
+    TAB_DEGREE,
+    TAB_E,
+    TAB_EIG_A,
+    TAB_EIG_B,
+    TAB_FIRST_FROM,
+    TAB_FSAL,
+    TAB_ORDER,
+    TAB_R,
+    TAB_STAGES,
+    TAB_TOTAL,
+)
+
+ROW_GA, ROW_GB = 3, 4  # arguments of the two stages of the stiffness test
+ROW_Q = 5  # rows of the step's polynomial; the stages lie behind them
+
+
+def rows_needed(degree: int, stages_total: int) -> int:
+    """Rows of `buf` for a method."""
+    return ROW_Q + degree + 1 + stages_total
+
+
+@njit(**JIT)
+def _stages(it, buf, p, work, tab, coef, t, h, tnew, first, last):  # type: ignore[no-untyped-def]
+    """Stages `first` to `last` - 1 of the step of size h from t."""
+    n = it[I_N]
+    total = tab[TAB_TOTAL]
+    k = (ROW_Q + tab[TAB_DEGREE] + 1) * n
+    for s in range(first, last):
+        if s == tab[TAB_STAGES] - 1 and tab[TAB_FSAL] == 1:
+            row = ROW_UNEW
+        elif s == tab[TAB_EIG_A]:
+            row = ROW_GA
+        elif s == tab[TAB_EIG_B]:
+            row = ROW_GB
+        else:
+            row = ROW_TMP
+        combine(buf, row * n, ROW_U * n, h, coef, tab[TAB_A] + s * total, k, s, n)
+        c = coef[tab[TAB_C] + s]
+        call_rhs(it[I_F], buf, k + s * n, buf, row * n, p, tnew if c == 1.0 else t + c * h, work)
+    it[I_NF] += last - first
+
+
+@njit(**JIT)
+def _polynomial(it, buf, tab, coef, h):  # type: ignore[no-untyped-def]
+    """Rows ROW_Q...: coefficients of theta**j of the interpolant."""
+    n = it[I_N]
+    degree, total = tab[TAB_DEGREE], tab[TAB_TOTAL]
+    q = ROW_Q * n
+    k = (ROW_Q + degree + 1) * n
+    for i in range(n):
+        buf[q + i] = buf[ROW_U * n + i]
+    for j in range(1, degree + 1):
+        for i in range(n):
+            acc = 0.0
+            for s in range(total):
+                acc += coef[tab[TAB_R] + s * degree + j - 1] * buf[k + s * n + i]
+            buf[q + j * n + i] = h * acc
+
+
+@njit(**JIT)
+def _eigenvalue(it, buf, tab, tol):  # type: ignore[no-untyped-def]
+    """|k_b - k_a| / |g_b - g_a| of the two stages of the stiffness test, in the error's norm."""
+    n = it[I_N]
+    k = (ROW_Q + tab[TAB_DEGREE] + 1) * n
+    ka, kb = k + tab[TAB_EIG_A] * n, k + tab[TAB_EIG_B] * n
+    ga = ROW_GA * n
+    gb = (
+        ROW_UNEW * n if tab[TAB_EIG_B] == tab[TAB_STAGES] - 1 and tab[TAB_FSAL] == 1 else ROW_GB * n
+    )
+    a1, r1 = it[I_ATOL1], it[I_RTOL1]
+    r_at = n if a1 == 1 else 1
+    top, bottom = 0.0, 0.0
+    for i in range(n):
+        scale = tol[a1 * i] + abs(buf[ROW_U * n + i]) * tol[r_at + r1 * i]
+        dk = (buf[kb + i] - buf[ka + i]) / scale
+        dg = (buf[gb + i] - buf[ga + i]) / scale
+        top += dk * dk
+        bottom += dg * dg
+    return np.sqrt(top / bottom) if bottom > 0.0 else 0.0
+
+
+@njit(**JIT)
+def _error(it, buf, tab, coef, h, tol):  # type: ignore[no-untyped-def]
+    """Scaled norm of the embedded error estimate."""
+    n = it[I_N]
+    k = (ROW_Q + tab[TAB_DEGREE] + 1) * n
+    for i in range(n):
+        buf[ROW_TMP * n + i] = 0.0
+    combine(buf, ROW_TMP * n, ROW_TMP * n, h, coef, tab[TAB_E], k, tab[TAB_STAGES], n)
+    return error_norm(buf, ROW_TMP * n, ROW_U * n, ROW_UNEW * n, n, tol, it[I_ATOL1], it[I_RTOL1])
+
+
+@njit(**JIT)
+def _start(fl, it, buf, p, work, tab, tol, saveat, t_out, u_out, idxs):  # type: ignore[no-untyped-def]
+    """First stage, first output, first step size. False: f is not finite at the start."""
+    n = it[I_N]
+    k = (ROW_Q + tab[TAB_DEGREE] + 1) * n
+    save_start(fl, it, buf, saveat, t_out, u_out, idxs)
+    call_rhs(it[I_F], buf, k, buf, ROW_U * n, p, fl[F_T], work)
+    it[I_NF] += 1
+    it[I_K0] = 1
+    it[I_STARTED] = 1
+    if not all_finite(buf, k, n):
+        return False
+    if fl[F_DT] == 0.0:
+        order = tab[TAB_ORDER]
+        fl[F_DT] = fl[F_TDIR] * first_step(fl, it, buf, p, work, tol, k, ROW_TMP * n, order)
+    return True
+
+
+_SIGNATURE = (
+    "int64(float64[::1], int64[::1], int64[::1], float64[::1], float64[::1], float64[::1], "
+    "float64[::1], float64[::1], float64[::1], float64[::1], float64[::1], float64[::1], "
+    "float64[::1], float64[::1], int64[::1])"
+)
+
+
+@njit(_SIGNATURE, **JIT)
+def run(  # type: ignore[no-untyped-def]
+    fl, it, tab, coef, buf, p, work, tol, saveat, tstops, t_out, u_out, d_t, d_c, idxs
+):
+    """Integrate until the last of `tstops`, or until something else has to be done first.
+
+    `fl`, `it`: the run's state; `tab`, `coef`: the packed tableau; `tol`: abstol, then reltol;
+    `t_out`, `u_out`: every step's output (or saveat's, by row); `d_t`, `d_c`: dense output.
+    Returns one of the codes of `common`; calling again goes on where it stopped.
+    """
+    n = it[I_N]
+    k0 = (ROW_Q + tab[TAB_DEGREE] + 1) * n
+    stages, fsal = tab[TAB_STAGES], tab[TAB_FSAL] == 1
+    adaptive = it[I_ADAPTIVE]
+    tdir = fl[F_TDIR]
+    if it[I_STARTED] == 0 and not _start(
+        fl, it, buf, p, work, tab, tol, saveat, t_out, u_out, idxs
+    ):
+        return BAD_START
+    while it[I_STOP] < tstops.size:
+        if it[I_ITER] >= it[I_MAXITERS]:
+            return MAXITERS
+        if it[I_ITER] >= it[I_CHUNK]:
+            return AGAIN
+        if not has_room(it, t_out, d_t):
+            return GROW
+        t, dt = fl[F_T], fl[F_DT]
+        h, on_stop = clip_step(t, dt, tstops[it[I_STOP]], fl[F_DTMAX], adaptive)
+        if h == 0.0:  # a stop at the present time
+            it[I_STOP] += 1
+            continue
+        if adaptive == 1 and not on_stop and too_small(t, h, fl[F_DTMIN]):
+            return UNSTABLE if it[I_BAD] == 1 else DTMIN
+        tnew = tstops[it[I_STOP]] if on_stop else t + h
+        it[I_ITER] += 1
+
+        if it[I_K0] == 0:
+            call_rhs(it[I_F], buf, k0, buf, ROW_U * n, p, t, work)
+            it[I_NF] += 1
+            it[I_K0] = 1
+        _stages(it, buf, p, work, tab, coef, t, h, tnew, 1, stages)
+        if not fsal:
+            combine(buf, ROW_UNEW * n, ROW_U * n, h, coef, tab[TAB_B], k0, stages, n)
+
+        factor = 1.0  # dt_new / h
+        if adaptive == 1:
+            eest = _error(it, buf, tab, coef, h, tol)
+            fl[F_EEST] = eest
+            if not np.isfinite(eest):
+                it[I_BAD] = 1
+                it[I_NREJ] += 1
+                fl[F_DT] = h * fl[F_QMIN]
+                continue
+            it[I_BAD] = 0
+            q11 = eest ** fl[F_BETA1]
+            if eest > 1.0:
+                it[I_NREJ] += 1
+                fl[F_DT] = h / min(1.0 / fl[F_QMIN], q11 / fl[F_SAFETY])
+                continue
+            q = q11 / fl[F_ERROLD] ** fl[F_BETA2] / fl[F_SAFETY]
+            # The first step size is a guess: let it grow fast once.
+            qmax = fl[F_QMAX] if it[I_NACC] > 0 else max(fl[F_QMAX], 1e4)
+            q = min(max(q, 1.0 / qmax), 1.0 / fl[F_QMIN])
+            if fl[F_STEADY_LO] <= q <= fl[F_STEADY_HI]:
+                q = 1.0
+            factor = 1.0 / q
+            fl[F_ERROLD] = max(eest, 1e-4)
+        elif not all_finite(buf, ROW_UNEW * n, n):
+            return UNSTABLE
+
+        it[I_NACC] += 1
+        extras = tab[TAB_TOTAL] > stages and wants_poly(fl, it, tnew, saveat)
+        if extras:
+            _stages(it, buf, p, work, tab, coef, t, h, tnew, stages, tab[TAB_TOTAL])
+        if wants_poly(fl, it, tnew, saveat):
+            _polynomial(it, buf, tab, coef, h)
+        save_step(
+            fl, it, buf, ROW_Q * n, tab[TAB_DEGREE], tnew, saveat, t_out, u_out, d_t, d_c, idxs
+        )
+
+        stiff = False
+        if it[I_MAXCOUNT] > 0:
+            fl[F_EIG] = _eigenvalue(it, buf, tab, tol)
+            stiff = fl[F_EIG] * abs(h) > fl[F_STIFF_BOUND]
+            it[I_COUNT] = (max(it[I_COUNT], 0) + 1) if stiff else 0
+
+        for i in range(n):
+            buf[ROW_U * n + i] = buf[ROW_UNEW * n + i]
+        known = stages - 1 if fsal else (tab[TAB_FIRST_FROM] if extras else -1)
+        if known >= 0:
+            for i in range(n):
+                buf[k0 + i] = buf[k0 + known * n + i]
+        it[I_K0] = 1 if known >= 0 else 0
+        fl[F_T] = tnew
+        if on_stop:
+            it[I_STOP] += 1
+        if adaptive == 1:
+            new = abs(h) * factor
+            if on_stop:  # the step was cut short: the controller had allowed dt
+                new = max(new, abs(dt))
+            fl[F_DT] = tdir * min(new, fl[F_DTMAX])
+        if stiff and it[I_COUNT] > it[I_MAXCOUNT]:
+            fl[F_DT] *= fl[F_DT_SWITCH]
+            it[I_COUNT] = 0
+            return SWITCH
+    return DONE

@@ -1,0 +1,103 @@
+"""Calls from compiled code to C functions known by their address only.
+
+The address is a runtime value, so the caller is compiled once for all models and can be cached on
+disk. Offsets count float64 elements from the start of the array: an integrator keeps its vectors
+as rows of one flat buffer and hands over a row without making a view of it.
+"""
+
+# ruff: noqa: PLR0917 - compiled code takes its state in plain arguments
+from __future__ import annotations
+
+from typing import Any, cast
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+_DOUBLE = ir.DoubleType()
+_DOUBLE_P = _DOUBLE.as_pointer()
+_INT_P = ir.IntType(32).as_pointer()
+_VOID = ir.VoidType()
+
+
+def _row(context: Any, builder: Any, array_type: Any, array: Any, offset: Any) -> Any:
+    """Pointer to element `offset` of a contiguous array."""
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [offset])
+
+
+def _function(builder: Any, address: Any, argument_types: list[Any]) -> Any:
+    function_type = ir.FunctionType(_VOID, argument_types)
+    return builder.inttoptr(address, function_type.as_pointer())
+
+
+def _call_rhs(typingctx, address, out, out_at, u, u_at, p, t, work):  # type: ignore[no-untyped-def]
+    """`f(out[out_at:], u[u_at:], p, t, work)`: the signature of rhs, tgrad and jac.
+
+    C type: `void(double* out, double* u, double* p, double t, double* work)`.
+    """
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        a = signature.args
+        function = _function(
+            builder, args[0], [_DOUBLE_P, _DOUBLE_P, _DOUBLE_P, _DOUBLE, _DOUBLE_P]
+        )
+        zero = context.get_constant(types.intp, 0)
+        builder.call(
+            function,
+            [
+                _row(context, builder, a[1], args[1], args[2]),
+                _row(context, builder, a[3], args[3], args[4]),
+                _row(context, builder, a[5], args[5], zero),
+                args[6],
+                _row(context, builder, a[7], args[7], zero),
+            ],
+        )
+        return context.get_dummy_value()
+
+    return types.void(types.intp, out, types.intp, u, types.intp, p, types.float64, work), codegen
+
+
+def _call_jvp(typingctx, address, out, out_at, u, u_at, p, t, v, v_at, work):  # type: ignore[no-untyped-def]
+    """`f(out[out_at:], u[u_at:], p, t, v[v_at:], work)`: the signature of jvp.
+
+    C type: `void(double* out, double* u, double* p, double t, double* v, double* work)`.
+    """
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        a = signature.args
+        function = _function(
+            builder, args[0], [_DOUBLE_P, _DOUBLE_P, _DOUBLE_P, _DOUBLE, _DOUBLE_P, _DOUBLE_P]
+        )
+        zero = context.get_constant(types.intp, 0)
+        builder.call(
+            function,
+            [
+                _row(context, builder, a[1], args[1], args[2]),
+                _row(context, builder, a[3], args[3], args[4]),
+                _row(context, builder, a[5], args[5], zero),
+                args[6],
+                _row(context, builder, a[7], args[7], args[8]),
+                _row(context, builder, a[9], args[9], zero),
+            ],
+        )
+        return context.get_dummy_value()
+
+    signature = types.void(
+        types.intp,
+        out,
+        types.intp,
+        u,
+        types.intp,
+        p,
+        types.float64,
+        v,
+        types.intp,
+        work,
+    )
+    return signature, codegen
+
+
+# mypy takes the typing context for an argument of the caller.
+call_rhs = cast(Any, intrinsic(_call_rhs))
+call_jvp = cast(Any, intrinsic(_call_jvp))
