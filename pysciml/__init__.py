@@ -1,5 +1,6 @@
 """Differential equations and machine learning on one captured model."""
 
+from pysciml.compare import Comparison, compare
 from pysciml.errors import (
     CaptureError,
     EngineUnavailableError,
@@ -16,12 +17,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CaptureError",
+    "Comparison",
     "EngineUnavailableError",
     "ODEProblem",
     "PyscimlError",
     "Solution",
     "SolveError",
     "UnsupportedError",
+    "compare",
     "from_scipy",
     "solve",
 ]

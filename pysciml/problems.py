@@ -31,8 +31,8 @@ class ODEProblem:
         State at t0, of any shape. It is kept as float64.
     tspan : (t0, t1)
         Two different times; t1 < t0 integrates backwards.
-    p : None, number, vector, or dict or namedtuple of numbers and arrays
-        Parameters, handed to `f` in the same structure.
+    p : None, number, vector, or dict, namedtuple or list of numbers and arrays
+        Parameters, handed to `f` in the same structure. A copy is kept.
     mass_matrix : (n, n) array, optional
         M, with n = u0.size; singular for a differential-algebraic equation. Default: the identity.
     names : list of str, optional
@@ -79,14 +79,14 @@ class ODEProblem:
     def p_flat(self) -> Array:
         """The parameters as one float64 vector, in the order of `model.parameters`."""
         if self._p_flat is None:
-            model = self.model
-            self._p_flat = model.p_flat if self.p is None else model.parameters.flatten(self.p)
+            self._p_flat = self._source.flatten(self.p)
         return self._p_flat
 
     def remake(self, *, u0: Any = _UNSET, p: Any = _UNSET, tspan: Any = _UNSET) -> ODEProblem:
         """The same problem with other values. It shares the captured model: nothing is recompiled.
 
-        `u0` and `p` keep their shapes and structure; for other ones, make a new ODEProblem.
+        `u0` and `p` keep their shapes and structure; for other ones, make a new ODEProblem. `p`
+        may also be one flat vector, in the order of `model.parameters`.
         """
         new = object.__new__(ODEProblem)
         new._source = self._source
@@ -100,7 +100,7 @@ class ODEProblem:
         if p is _UNSET:
             new.p, new._p_flat = self.p, self._p_flat
         else:
-            new.p, new._p_flat = self._same_parameters(p), None
+            new.p, new._p_flat = self._source.new_parameters(p)
         return new
 
     def __repr__(self) -> str:
@@ -130,16 +130,6 @@ class ODEProblem:
             )
         return array
 
-    def _same_parameters(self, p: Any) -> Any:
-        p = check.as_parameters(p)
-        if p is None and self._source.p is None:
-            return None
-        if self._source.is_module:  # only the captured layout knows the module's parameters
-            self.model.parameters.flatten(p)
-        else:
-            check.same_structure(p, self._source.p)
-        return p
-
 
 class _Source:
     """The function with the values it is captured at; shared by all that `remake` makes."""
@@ -158,6 +148,33 @@ class _Source:
 
         self.model = capture(self.f, self.u0, self.p)
         return self.model
+
+    def flatten(self, p: Any) -> Array:
+        """Parameters in the user's structure as one vector."""
+        model = self.model or self.capture()
+        if p is self.p:  # a module's own parameters are part of this, but not of p
+            return model.p_flat
+        if self.is_module and self.p is not None:
+            everything = model.parameters.unflatten(model.p_flat)
+            return model.parameters.flatten({**everything, "p": p})
+        return model.parameters.flatten(p)
+
+    def new_parameters(self, p: Any) -> tuple[Any, Array | None]:
+        """Other values for the parameters, checked: in the user's structure, and flat if known."""
+        p = check.as_parameters(p)
+        if isinstance(p, np.ndarray) and p.ndim == 1 and self._takes_flat(p.size):
+            model = self.model or self.capture()
+            return model.parameters.unflatten(p), p
+        if self.is_module and self.p is None:  # only the model knows the module's own parameters
+            return p, self.flatten(p)
+        check.same_structure(p, self.p)
+        return p, None
+
+    def _takes_flat(self, size: int) -> bool:
+        if self.is_module:
+            return bool(size == (self.model or self.capture()).n_p)
+        structured = isinstance(self.p, (dict, list, tuple))
+        return structured and size == check.count_numbers(self.p)
 
 
 def _check_right_hand_side(f: Any) -> None:
@@ -199,4 +216,4 @@ def _brief(value: Any) -> str:
         return str(value.tolist()) if value.size <= 6 else f"<{value.shape} array>"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key!r}: {_brief(leaf)}" for key, leaf in value.items()) + "}"
-    return repr(value)
+    return f"{float(value)}" if isinstance(value, float) else repr(value)

@@ -55,12 +55,12 @@ _ELSEWHERE = {
 
 _ADVICE = {
     "MaxIters": (
-        "the tolerances are too tight or the problem is stiff: try a stiff method "
-        '(alg="Rodas5P"), looser tolerances, or a larger maxiters'
+        "the tolerances are too tight or the problem is stiff: try {stiff}, looser tolerances, or "
+        "a larger maxiters"
     ),
     "DtLessThanMin": (
         "the solution has a singularity here, or the problem is stiff: look at the last states, "
-        'try a stiff method (alg="Rodas5P") or looser tolerances'
+        "try {stiff} or looser tolerances"
     ),
     "Unstable": (
         "the solution blows up, or the step is too large for the method: look at the last states, "
@@ -72,10 +72,10 @@ _ADVICE = {
     ),
     "InitialFailure": "the initial state is not consistent with the algebraic equations: check u0",
 }
-_ADVICE_ELSE = "look at the last states in error.solution and check f, p and the tolerances"
+_ADVICE_ELSE = "the model or its input: look at the last states, check f, p and the tolerances"
 
 
-def solve(
+def solve(  # noqa: PLR0917 - these names and their order are the public interface
     problem: ODEProblem,
     alg: str | None = None,
     engine: str = "auto",
@@ -160,7 +160,7 @@ def solve(
     if not (type(reltol) is float and 0.0 < reltol < math.inf):
         reltol = check.as_tolerance(reltol, "reltol", problem.u0.shape)
     if saveat is not None:
-        saveat = _save_times(saveat, tspan)
+        saveat = save_times(saveat, tspan)
     if dt is not None:
         dt = check.as_positive(dt, "dt")
     if dtmin != 0.0 or type(dtmin) is not float:
@@ -211,7 +211,7 @@ def solve(
     return solution
 
 
-def _save_times(saveat: Any, tspan: tuple[float, float]) -> Array:
+def save_times(saveat: Any, tspan: tuple[float, float]) -> Array:
     """The times to save at: a step, from t0 on and with t1, or the times themselves."""
     if type(saveat) is not float:
         if np.ndim(saveat) or isinstance(saveat, (str, bytes)) or not np.isscalar(saveat):
@@ -267,12 +267,15 @@ def _not_an_algorithm(alg: Any) -> str:
 def _failure(solution: Solution) -> str:
     """Where the solve stopped, why, and what to try."""
     t1 = solution.problem.tspan[1]
-    reached = f"{solution.t[-1]:.6g}" if len(solution.t) else "the start"
-    why = f" {solution.message.rstrip('.')}." if solution.message else ""
+    why = solution.message.rstrip(".")
+    if not why:
+        why = f"the last saved time is {solution.t[-1]:.6g}" if len(solution.t) else "at the start"
+    stiff = 'a stiff method (alg="Rodas5P")'
+    if solution.engine == "torch":
+        stiff = 'a stiff method (engine="native", alg="Rodas5P")'
+    advice = _ADVICE.get(solution.retcode, _ADVICE_ELSE).format(stiff=stiff)
     return (
-        f"{solution.alg} on the {solution.engine} engine stopped at t = {reached} of {t1:g} with "
-        f"retcode {solution.retcode}.{why} Likely: "
-        f"{_ADVICE.get(solution.retcode, _ADVICE_ELSE)}. "
-        f"The {len(solution.t)} saved states are in error.solution; raise_on_failure=False "
-        "returns them instead."
+        f"{solution.alg} on the {solution.engine} engine stopped before t = {t1:g} "
+        f"({solution.retcode}): {why}. Likely {advice}. The {len(solution.t)} saved states are in "
+        "error.solution; raise_on_failure=False returns them instead of raising."
     )

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pysciml.engines.base import Array
+Array = NDArray[np.float64]
 
 _STATE = "real numbers: a scalar, a list, an array or a tensor, of any shape"
 _PREVIEW = 60
@@ -93,6 +94,8 @@ def as_parameters(value: Any, name: str = "p") -> Any:
                 for field, leaf in zip(fields, value, strict=True)
             )
         )
+    if _is_structured_list(value):
+        return [as_parameters(leaf, f"{name}[{i}]") for i, leaf in enumerate(value)]
     expected = "real numbers: None, a number, a vector, or a dict or namedtuple of these"
     array = _real_array(value, name, expected)
     _require_finite(array, name)
@@ -243,7 +246,7 @@ def as_indices(value: Any, n: int, name: str) -> np.ndarray[Any, np.dtype[np.int
     array = np.asarray(value)
     if array.size == 0 or array.dtype.kind not in "iu" or array.ndim > 1:
         raise TypeError(
-            f"{name} must be whole numbers, the flat indices of entries of u0; got {describe(value)}"
+            f"{name} must be whole numbers, flat indices of entries of u0; got {describe(value)}"
         )
     indices = np.atleast_1d(array).astype(np.intp)
     if (indices < -n).any() or (indices >= n).any():
@@ -270,6 +273,17 @@ def is_namedtuple(value: Any) -> bool:
     return isinstance(value, tuple) and hasattr(value, "_fields")
 
 
+def count_numbers(p: Any) -> int:
+    """How many numbers a parameter structure holds."""
+    if p is None:
+        return 0
+    if isinstance(p, dict):
+        return sum(map(count_numbers, p.values()))
+    if isinstance(p, (list, tuple)):
+        return sum(map(count_numbers, p))
+    return int(np.size(p))
+
+
 def shape_words(shape: tuple[int, ...]) -> str:
     """A shape as it is said aloud."""
     return "one number" if shape == () else f"an array of shape {shape}"
@@ -277,6 +291,14 @@ def shape_words(shape: tuple[int, ...]) -> str:
 
 def _is_tensor(value: Any) -> bool:
     return hasattr(value, "detach") and hasattr(value, "cpu")
+
+
+def _is_structured_list(value: Any) -> bool:
+    """A list of arrays or structures, such as [W1, b1]; a list of plain numbers is a vector."""
+    return isinstance(value, (list, tuple)) and any(
+        isinstance(entry, (Mapping, list, tuple)) or getattr(entry, "ndim", 0) > 0
+        for entry in value
+    )
 
 
 def _real_array(value: Any, name: str, expected: str) -> Array:
@@ -321,6 +343,3 @@ def _index(mask: np.ndarray[Any, Any]) -> str:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= _PREVIEW else f"{text[: _PREVIEW - 3]}..."
-
-
-Check = Callable[[Any, str], Any]
