@@ -1,0 +1,38 @@
+"""
+The Julia side of the Python package pysciml.
+
+A model arrives as generated source text. Every model is wrapped into the *same* concrete types
+(`RHS`, `DenseJac`, ...), so the solvers that this package precompiles serve all models: a new one
+costs the compilation of its own functions and nothing else.
+
+Python calls `Model`, `compile_*!`, `plan`, `solve`, `fetch!` and `interpolate!`; see the engine
+`pysciml.engines.julia` for the other side of each.
+"""
+module PySciML
+
+using ADTypes: AutoFiniteDiff
+using CommonSolve: CommonSolve
+using DiffEqBase: DEVerbosity
+using FunctionWrappers: FunctionWrapper
+using LinearAlgebra: I, Diagonal, isdiag
+using LinearSolve: LinearSolve
+using OrdinaryDiffEqBDF: OrdinaryDiffEqBDF, FBDF
+using OrdinaryDiffEqCore: OrdinaryDiffEqCore, CompositeAlgorithm
+using OrdinaryDiffEqDefault: OrdinaryDiffEqDefault, DefaultODEAlgorithm
+using OrdinaryDiffEqRosenbrock: OrdinaryDiffEqRosenbrock, Rodas5P, Rosenbrock23
+using OrdinaryDiffEqTsit5: OrdinaryDiffEqTsit5, Tsit5
+using OrdinaryDiffEqVerner: OrdinaryDiffEqVerner, Vern7
+using PrecompileTools: PrecompileTools
+using SciMLBase: SciMLBase, FullSpecialize, ODEFunction, ODEProblem
+using SciMLLogging: SciMLLogging
+using SparseArrays: SparseArrays, SparseMatrixCSC, nzrange, rowvals, nonzeros, sparse
+
+include("interrupt.jl")
+include("kernels.jl")
+include("sparse.jl")
+include("model.jl")
+include("algorithms.jl")
+include("solving.jl")
+include("precompile.jl")
+
+end

@@ -1,0 +1,161 @@
+# Algorithms by name.
+
+const TABLE = joinpath(dirname(@__DIR__), "algorithms.txt")
+include_dependency(TABLE)
+
+"name => (library, uuid)"
+const LIBRARY_OF = let table = Dict{Symbol, Tuple{String, Base.UUID}}()
+    for line in eachline(TABLE)
+        (isempty(line) || startswith(line, '#')) && continue
+        library, uuid, names... = split(line)
+        for name in names
+            table[Symbol(name)] = (String(library), Base.UUID(uuid))
+        end
+    end
+    table
+end
+
+struct UnknownAlgorithm <: Exception
+    message::String
+end
+Base.showerror(io::IO, e::UnknownAlgorithm) = print(io, e.message)
+
+"The loaded modules that can hold algorithms: OrdinaryDiffEq's sub-libraries."
+function solver_modules()
+    return [m for (id, m) in Base.loaded_modules if startswith(id.name, "OrdinaryDiffEq")]
+end
+
+function find_loaded(name::Symbol)
+    for m in solver_modules()
+        if isdefined(m, name) && is_algorithm(getfield(m, name), name)
+            return getfield(m, name)
+        end
+    end
+    return nothing
+end
+
+is_algorithm(x, name) = x isa Type && x <: OrdinaryDiffEqCore.OrdinaryDiffEqAlgorithm
+is_algorithm(f::Function, name) = haskey(LIBRARY_OF, name)  # DefaultODEAlgorithm, AutoTsit5, ...
+
+"The constructor of that name. Its library is loaded when it is in the environment."
+function constructor(name::Symbol)
+    found = find_loaded(name)
+    found === nothing || return found
+    haskey(LIBRARY_OF, name) || throw(UnknownAlgorithm("there is no algorithm named $name"))
+    library, uuid = LIBRARY_OF[name]
+    id = Base.PkgId(uuid, library)
+    if Base.locate_package(id) === nothing
+        throw(UnknownAlgorithm(
+            "$name is in the Julia package $library, which is not in the Julia environment; " *
+            "add it there: import Pkg; Pkg.add(\"$library\")"))
+    end
+    Base.require(id)
+    found = Base.invokelatest(find_loaded, name)
+    found === nothing && throw(UnknownAlgorithm("the installed $library has no $name"))
+    return found
+end
+
+"Names of all algorithms: the table's, where their library is installed, and those loaded."
+function algorithm_names()
+    found = Set{Symbol}()
+    for (name, (library, uuid)) in LIBRARY_OF
+        Base.locate_package(Base.PkgId(uuid, library)) === nothing || push!(found, name)
+    end
+    for m in solver_modules(), name in names(m)
+        is_algorithm(getfield(m, name), name) && push!(found, name)
+    end
+    return sort!(String.(collect(found)))
+end
+
+"Keyword names of a constructor; empty when it takes whatever it is given."
+function keywords(T)
+    declared = reduce(vcat, (Base.kwarg_decl(m) for m in methods(T)); init = Symbol[])
+    return unique(declared)
+end
+
+# What a string stands for as the value of an option.
+function option_value(key::Symbol, value::AbstractString)
+    name = Symbol(value)
+    key === :linsolve && return named(LinearSolve, name, "linear solver")
+    key in (:nlsolve, :relax) && return named(nonlinear_solvers(), name, "nonlinear solver")
+    return name
+end
+option_value(::Symbol, value) = value
+
+function named(m::Module, name::Symbol, what)
+    isdefined(m, name) && return getfield(m, name)()
+    throw(ArgumentError("there is no $what named $name"))
+end
+
+function nonlinear_solvers()
+    id = Base.PkgId(Base.UUID("127b3ac7-2247-4354-8eb6-78cf4e7c58e8"), "OrdinaryDiffEqNonlinearSolve")
+    return Base.require(id)
+end
+
+"""
+    algorithm(name, options) -> algorithm
+
+From "Rodas5P", or a composite such as "AutoTsit5(Rosenbrock23)". Options go to the outer one.
+"""
+function algorithm(name::AbstractString, options)
+    given = Dict{Symbol, Any}(Symbol(k) => option_value(Symbol(k), v) for (k, v) in options)
+    return build_algorithm(Meta.parse(String(name); raise = false), given)
+end
+
+build_algorithm(name::Symbol, options) = construct(constructor(name), name, (), options)
+
+function build_algorithm(call::Expr, options)
+    call.head === :call || throw(UnknownAlgorithm("$call is not the name of an algorithm"))
+    inner = map(arg -> build_algorithm(arg, Dict{Symbol, Any}()), call.args[2:end])
+    name = call.args[1]
+    name isa Symbol || throw(UnknownAlgorithm("$name is not the name of an algorithm"))
+    return construct(constructor(name), name, inner, options)
+end
+
+build_algorithm(other, _) = throw(UnknownAlgorithm("$other is not the name of an algorithm"))
+
+function construct(T, name::Symbol, inner, options)
+    allowed = Base.invokelatest(keywords, T)
+    takes_any = any(k -> endswith(String(k), "..."), allowed)
+    for key in keys(options)
+        takes_any || key in allowed || throw(ArgumentError(
+            "$name has no option $key; it has $(join(sort(String.(allowed)), ", "))"))
+    end
+    # an automatic switch needs a stiff method
+    if isempty(inner) && startswith(String(name), "Auto") && T isa Function
+        inner = (build_algorithm(:Rodas5P, Dict{Symbol, Any}()),)
+    end
+    given = copy(options)
+    # Derivatives come from the model. Whatever else a method wants to differentiate is done by
+    # finite differences: generated code takes Float64 only, never dual numbers.
+    differentiates = :autodiff in allowed || name in (:DefaultODEAlgorithm, :DefaultImplicitODEAlgorithm)
+    if differentiates
+        get!(given, :autodiff, AutoFiniteDiff())
+    end
+    return Base.invokelatest(T, inner...; given...)
+end
+
+members(alg::CompositeAlgorithm) = alg.algs
+members(alg) = (alg,)
+
+"What a method needs of the model: `:explicit`, `:implicit` or `:krylov` (see `ode_function`)."
+function kind_of(alg, n::Int)
+    parts = members(alg)
+    any(a -> hasfield(typeof(a), :autodiff), parts) || return :explicit
+    # the default algorithm turns to Krylov methods above n = 500 only
+    is_default = OrdinaryDiffEqCore.isdefaultalg(alg)
+    krylov = any(matrix_free, parts) && !(is_default && n <= 500)
+    return krylov ? :krylov : :implicit
+end
+
+function matrix_free(alg)
+    hasfield(typeof(alg), :linsolve) || return false
+    solver = alg.linsolve
+    return solver !== nothing && !LinearSolve.needs_concrete_A(solver)
+end
+
+"The name of an algorithm that ran, as Python shows it."
+title(alg) = String(nameof(typeof(alg)))
+title(alg::CompositeAlgorithm) =
+    OrdinaryDiffEqCore.isdefaultalg(alg) ? "DefaultODEAlgorithm" :
+    "Auto(" * join(map(title, alg.algs), ", ") * ")"

@@ -1,0 +1,75 @@
+# Compile, into the package image, what the first solve of any model needs.
+#
+# The workload goes through the very functions that Python calls; a model of the same types as
+# every other stands in for the user's.
+
+function workload_rhs(out, u, p, t, work)
+    out[1] = p[1] * u[1] - p[2] * u[1] * u[2]
+    out[2] = p[2] * u[1] * u[2] - p[1] * u[2]
+    return nothing
+end
+
+function workload_jac(out, u, p, t, work)
+    out[1] = p[1] - p[2] * u[2]
+    out[2] = -p[2] * u[1]
+    out[3] = p[2] * u[2]
+    out[4] = p[2] * u[1] - p[1]
+    return nothing
+end
+
+workload_tgrad(out, u, p, t, work) = (fill!(out, 0.0); nothing)
+
+function workload_jvp(out, u, p, t, v, work)
+    out[1] = (p[1] - p[2] * u[2]) * v[1] - p[2] * u[1] * v[2]
+    out[2] = p[2] * u[2] * v[1] + (p[2] * u[1] - p[1]) * v[2]
+    return nothing
+end
+
+function workload_model(; mass = nothing, pattern = false)
+    model = Model(2, mass)
+    model.functions[:f] = (workload_rhs, Float64[])
+    model.functions[:jac] = (workload_jac, Float64[])
+    model.functions[:tgrad] = (workload_tgrad, Float64[])
+    model.functions[:jvp] = (workload_jvp, Float64[])
+    pattern && set_pattern!(model, [0, 0, 1, 1], [0, 1, 0, 1])
+    return model
+end
+
+function workload_solve(model, alg, saveat)
+    u0, p = [1.0, 1.0], [1.0, 0.5]
+    info, reached = zeros(Int, 10), zeros(2)
+    t, u = zeros(100), zeros(200)
+    every = isempty(saveat)
+    made = plan(
+        model, alg, saveat, true, every, true, 0.0, 0.0, NaN, 10_000, Float64[], 1e-6, 1e-3, nothing
+    )
+    GC.@preserve u0 p info reached t u begin
+        address(x) = Int(pointer(x))
+        outcome = solve(
+            made, address(u0), address(p), 2, 0.0, 1.0, address(info), address(reached),
+            address(t), address(u), 100, every, false
+        )
+        if every && outcome isa Outcome
+            t[1:2] .= (0.25, 0.75)
+            interpolate!(outcome, address(t), 2, address(u))
+        end
+    end
+    info[1] > 0 || error("the workload failed: " * join(last_error(), ": "))
+    return nothing
+end
+
+PrecompileTools.@compile_workload begin
+    explicit = [make_algorithm("Tsit5", ()), make_algorithm("Vern7", ())]
+    stiff = [make_algorithm(name, ()) for name in ("", "Rodas5P", "FBDF", "Rosenbrock23")]
+    for saveat in ([0.0, 0.5, 1.0], Float64[])
+        foreach(alg -> workload_solve(workload_model(), alg, saveat), explicit)
+        foreach(alg -> workload_solve(workload_model(), alg, saveat), stiff)
+        foreach(stiff[1:3]) do alg
+            workload_solve(workload_model(; pattern = true), alg, saveat)
+        end
+        foreach(stiff[2:3]) do alg
+            workload_solve(workload_model(; mass = [1.0 0.0; 0.0 1.0]), alg, saveat)
+        end
+    end
+    algorithm_names()
+end

@@ -1,0 +1,207 @@
+# Solving: a plan holds all that does not change between solves; solve() writes into NumPy's memory.
+
+const QUIET = DEVerbosity(SciMLLogging.None())
+
+"""
+Everything of a solve but u0, p and tspan. The types of `options` are the same for every plan of
+its sort, so that precompiled solvers fit.
+"""
+struct Plan
+    model::Model
+    alg::Any
+    kind::Symbol
+    saveat::Vec
+    save_everystep::Bool
+    dense::Bool
+    adaptive::Bool
+    dt::Float64
+    dtmin::Float64
+    dtmax::Float64
+    maxiters::Int
+    tstops::Vec
+    abstol::Union{Float64, Vec}
+    reltol::Union{Float64, Vec}
+    save_idxs::Union{Nothing, Vector{Int}}
+end
+
+tolerance(x::Real) = Float64(x)
+tolerance(x) = Vec(x)
+
+"""
+    make_algorithm(name, options)
+
+`name` is "" for the default: automatic choice and switching between stiff and non-stiff methods.
+"""
+function make_algorithm(name::AbstractString, options)
+    return algorithm(isempty(name) ? "DefaultODEAlgorithm" : name, options)
+end
+
+"""
+    needs(alg, n) -> String
+
+Which functions the model has to have for `alg`: "explicit", "implicit" or "krylov".
+"""
+needs(alg, n) = String(kind_of(alg, Int(n)))
+
+function plan(
+        model::Model, alg, saveat, save_everystep, dense, adaptive, dt, dtmin, dtmax, maxiters,
+        tstops, abstol, reltol, save_idxs
+    )
+    indices = save_idxs === nothing ? nothing : Vector{Int}(save_idxs) .+ 1
+    return Plan(
+        model, alg, kind_of(alg, model.n), Vec(saveat), save_everystep, dense, adaptive, dt, dtmin,
+        dtmax, Int(maxiters), Vec(tstops), tolerance(abstol), tolerance(reltol), indices
+    )
+end
+
+"What a solve left behind, for `fetch!` and `interpolate!`."
+struct Outcome
+    solution::Any
+    width::Int
+end
+
+# layout of the two small arrays that Python reads after each solve
+# info: points, width, retcode, nf, njacs, nw, nsolve, naccept, nreject, written
+# reached: t, last step
+const FAILED = -1
+const INTERRUPTED = -2
+
+const LAST_ERROR = Ref(("", ""))
+
+"(kind, message) of the error that the last call returned FAILED for."
+last_error() = LAST_ERROR[]
+
+retcode_names() = [String(Symbol(code)) for code in instances(SciMLBase.ReturnCode.T)]
+retcode_index(code) = Int(findfirst(==(code), instances(SciMLBase.ReturnCode.T))) - 1
+
+"""
+    solve(plan, u0, p, np, t0, t1, info, reached, t, u, room, keep, full)
+
+Solve from the state at address `u0` with the parameters at `p`. When `room` points are enough, the
+times go to `t` and the states to `u`, row by row; else `fetch!` does that with the outcome, which
+is returned when it is needed for that or when `keep` is set.
+"""
+function solve(
+        plan::Plan, u0::Int, p::Int, np::Int, t0::Float64, t1::Float64, info::Int, reached::Int,
+        t::Int, u::Int, room::Int, keep::Bool, full::Bool
+    )
+    facts = unsafe_wrap(Array, Ptr{Int}(info), 10)
+    try
+        f = ode_function(plan.model, plan.kind, full)
+        state = copy(unsafe_wrap(Array, Ptr{Float64}(u0), plan.model.n))
+        parameters = copy(unsafe_wrap(Array, Ptr{Float64}(p), np))
+        integrator = Base.invokelatest(integrate, f, plan, state, parameters, t0, t1)
+        outcome = Base.invokelatest(report!, facts, reached, integrator)
+        facts[1] > room && return outcome
+        fetch!(outcome, t, u)
+        facts[10] = 1
+        return keep ? outcome : nothing
+    catch error
+        facts[1] = note(error)
+        return nothing
+    end
+end
+
+# Every keyword has the same type in every call, so that the precompiled methods match.
+function integrate(f::F, plan::Plan, u0::Vec, p::Vec, t0::Float64, t1::Float64) where {F}
+    if plan.abstol isa Float64 && plan.reltol isa Float64 && plan.save_idxs === nothing
+        return run_solver(f, plan.alg, plan, plan.abstol, plan.reltol, nothing, u0, p, t0, t1)
+    end
+    # either tolerance a vector: both, to keep the number of compiled variants down
+    abstol, reltol = same_kind(plan.abstol, plan.reltol, length(u0))
+    return run_solver(f, plan.alg, plan, abstol, reltol, plan.save_idxs, u0, p, t0, t1)
+end
+
+same_kind(a::Float64, b::Float64, n) = (a, b)
+same_kind(a, b, n) = (as_vector(a, n), as_vector(b, n))
+as_vector(x::Float64, n) = fill(x, n)
+as_vector(x::Vec, n) = x
+
+function run_solver(
+        f::F, alg::A, plan::Plan, abstol, reltol, save_idxs, u0::Vec, p::Vec, t0::Float64,
+        t1::Float64
+    ) where {F, A}
+    problem = ODEProblem{true, FullSpecialize}(f, u0, (t0, t1), p)
+    saveat = plan.saveat
+    every = isempty(saveat)
+    start_polling()
+    integrator = CommonSolve.init(
+        problem, alg;
+        saveat, abstol, reltol, save_idxs,
+        save_everystep = every && plan.save_everystep,
+        save_start = every || first(saveat) == t0,
+        save_end = every || last(saveat) == t1,
+        dense = plan.dense, adaptive = plan.adaptive, dt = plan.dt, dtmin = plan.dtmin,
+        dtmax = isnan(plan.dtmax) ? abs(t1 - t0) : plan.dtmax, maxiters = plan.maxiters,
+        tstops = plan.tstops, verbose = QUIET
+    )
+    CommonSolve.solve!(integrator)
+    return integrator
+end
+
+function report!(facts::Vector{Int}, reached::Int, integrator)
+    sol = integrator.sol
+    stats = sol.stats
+    width = isempty(sol.u) ? 0 : length(first(sol.u))
+    facts[1] = length(sol.t)
+    facts[2] = width
+    facts[3] = retcode_index(sol.retcode)
+    facts[4] = stats.nf
+    facts[5] = stats.njacs
+    facts[6] = stats.nw
+    facts[7] = stats.nsolve
+    facts[8] = stats.naccept
+    facts[9] = stats.nreject
+    facts[10] = 0
+    unsafe_store!(Ptr{Float64}(reached), integrator.t, 1)
+    unsafe_store!(Ptr{Float64}(reached), integrator.dt, 2)
+    return Outcome(sol, width)
+end
+
+"Times and states into NumPy's memory: this is the only copy that they make."
+function fetch!(outcome::Outcome, t::Int, u::Int)
+    copy_out!(outcome.solution.t, outcome.solution.u, outcome.width, t, u)
+    return nothing
+end
+
+function copy_out!(times::Vec, states::Vector{Vec}, width::Int, t::Int, u::Int)
+    unsafe_copyto!(Ptr{Float64}(t), pointer(times), length(times))
+    for (k, state) in enumerate(states)
+        unsafe_copyto!(Ptr{Float64}(u) + (k - 1) * width * sizeof(Float64), pointer(state), width)
+    end
+    return nothing
+end
+
+"""
+    interpolate!(outcome, times, count, out) -> Int
+
+The states at `count` times at address `times`, row by row to `out`. Zero, or FAILED.
+"""
+function interpolate!(outcome::Outcome, times::Int, count::Int, out::Int)
+    try
+        at = copy(unsafe_wrap(Array, Ptr{Float64}(times), count))
+        states = Base.invokelatest(outcome.solution, at).u
+        Base.invokelatest(copy_out!, at, states, outcome.width, times, out)
+        return 0
+    catch error
+        return note(error)
+    end
+end
+
+"Keep an error for Python, in a few lines, and say which sort it is."
+function note(error)
+    error isa InterruptException && return INTERRUPTED
+    LAST_ERROR[] = (String(nameof(typeof(error))), brief(error))
+    return FAILED
+end
+
+function brief(error)
+    text = try
+        sprint(showerror, error; context = :limit => true)
+    catch
+        string(typeof(error))
+    end
+    lines = [rstrip(line) for line in split(text, '\n') if !isempty(strip(line))]
+    shown = join(first(lines, 8), "\n")
+    return length(shown) > 1500 ? first(shown, 1500) * " ..." : String(shown)
+end

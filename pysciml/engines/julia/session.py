@@ -1,0 +1,129 @@
+"""The one Julia of this process: started on first use, with PySciML loaded."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+import warnings
+from typing import Any
+
+from pysciml.engines.julia import environment
+from pysciml.errors import EngineUnavailableError, PyscimlError
+
+_lock = threading.Lock()
+_module: Any = None
+
+
+class JuliaError(PyscimlError, RuntimeError):
+    """Julia raised an error. The message is Julia's, without the stack trace."""
+
+
+def started() -> bool:
+    """Whether this process runs Julia with PySciML."""
+    return _module is not None
+
+
+def module() -> Any:
+    """Julia's module PySciML. The first call starts Julia, and says so."""
+    if _module is not None:
+        return _module
+    with _lock:
+        return _module if _module is not None else _start()
+
+
+def main() -> Any:
+    """juliacall's Main."""
+    module()
+    import juliacall
+
+    return juliacall.Main
+
+
+def _start() -> Any:
+    global _module
+    running = "juliacall" in sys.modules and sys.modules["juliacall"].CONFIG.get("inited")
+    if not running:
+        _make_ready()
+        _say("pysciml: starting Julia (5 to 20 s, once per session)")
+    juliacall = _import_juliacall()
+    try:
+        _module = _load(juliacall)
+    except juliacall.JuliaError as error:
+        raise environment.unavailable(
+            f"the Julia package PySciML could not be loaded ({first_lines(error)})",
+            "`pysciml doctor` shows what is missing",
+        ) from None
+    return _module
+
+
+def _make_ready() -> None:
+    """Check the environment; set it up when that can be done, which takes a while and is said."""
+    try:
+        env = environment.require()
+    except EngineUnavailableError:
+        env = environment.locate()
+        if env.offline or env.fixed or not environment.online():
+            raise
+        environment.install()
+        env = environment.require()
+    if not env.fixed:
+        environment.resolve()  # what juliacall would do, with our own requirements in sight
+
+
+def _import_juliacall() -> Any:
+    with warnings.catch_warnings():
+        # both orders of loading are tested here, in loops of solving and back-propagating
+        warnings.filterwarnings("ignore", message="torch was imported before juliacall")
+        import juliacall
+    return juliacall
+
+
+# Our own package folder comes first, so that the Julia code is the one that belongs to this Python
+# code, whatever the project knows of. As a project of its own it needs no manifest: its
+# dependencies are found by their uuid in the active one, and it is precompiled like any other.
+_LOAD = """
+function (folder, uuid)
+    folder in LOAD_PATH || pushfirst!(LOAD_PATH, folder)
+    id = Base.PkgId(Base.UUID(uuid), "PySciML")
+    if !haskey(Base.loaded_modules, id) && !Base.isprecompiled(id)
+        println(stderr, "pysciml: compiling its Julia part (some minutes, once per environment; " *
+            "`pysciml julia install` does it beforehand)")
+        flush(stderr)
+    end
+    return Base.require(id)
+end
+"""
+
+
+def _load(juliacall: Any) -> Any:
+    load = juliacall.Main.seval(_LOAD)
+    loaded = load(str(environment.julia_package()), environment.PACKAGE_UUID)
+    api = ctypes.pythonapi
+    loaded.set_interrupt_check(_address(api.PyErr_CheckSignals), _address(api.PyErr_Clear))
+    return loaded
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def translated(error: Exception) -> PyscimlError:
+    """A juliacall error as one of ours: Julia's message, no stack."""
+    return JuliaError(first_lines(error))
+
+
+def first_lines(error: Exception, count: int = 8) -> str:
+    julia = getattr(error, "exception", None)
+    try:
+        import juliacall
+
+        text = str(juliacall.Base.sprint(juliacall.Base.showerror, julia))
+    except Exception:  # the message must not be lost to a second error
+        text = str(error)
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    return "\n".join(lines[:count])
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
