@@ -1,0 +1,372 @@
+"""Program -> Numba source -> C function pointer, with a cache on disk.
+
+The generated module defines one function of C signature
+``void(double* out, double* u, double* p, double t, [double* v,] double* work)``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import math
+import os
+import sys
+import tempfile
+import textwrap
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pysciml.capture.array import ArrayForm, Copy, Loop, MatMul, lower_to_array
+from pysciml.capture.program import Program
+from pysciml.capture.scalar import ScalarForm, lower_to_scalar
+from pysciml.codegen import Form, choose_form
+from pysciml.codegen.expressions import COMMON, print_ssa
+from pysciml.codegen.loops import Nest, depth_of, merge_axes, position
+
+_TEMPLATES = COMMON | {
+    name: f"math.{name}({{0}})"
+    for name in (
+        "sqrt exp expm1 log log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf"
+    ).split()
+}
+_TEMPLATES |= {
+    "sign": "(1.0 * ({0} > 0.0) - 1.0 * ({0} < 0.0))",
+    "floor": "np.floor({0})",
+    "ceil": "np.ceil({0})",
+    "trunc": "np.trunc({0})",
+    "round": "np.rint({0})",
+    "not": "(not {0})",
+    "pow": "({0} ** {1})",
+    # like PyTorch's, these pass a NaN on
+    "maximum": "({0} if ({0} > {1} or {0} != {0}) else {1})",
+    "minimum": "({0} if ({0} < {1} or {0} != {0}) else {1})",
+    "atan2": "math.atan2({0}, {1})",
+    "remainder": "({0} - {1} * np.floor({0} / {1}))",
+    "and": "({0} and {1})",
+    "or": "({0} or {1})",
+    "where": "({1} if {0} else {2})",
+    "to_float": "(1.0 if {0} else 0.0)",
+}
+_COMBINE = {
+    "sum": ("0.0", "{0} + {1}"),
+    "prod": ("1.0", "{0} * {1}"),
+    "amax": ("-np.inf", _TEMPLATES["maximum"]),
+    "amin": ("np.inf", _TEMPLATES["minimum"]),
+}
+#: below this many multiplications, loops beat the call of BLAS
+_BLAS_FROM = 64
+
+
+@dataclass(frozen=True)
+class NativeFunction:
+    """Compiled code: `address` of the C function, and the scratch space it needs.
+
+    `source` is what was compiled; `keep_alive` owns the machine code.
+    """
+
+    name: str
+    address: int
+    source: str
+    form: str
+    work: NDArray[np.float64]
+    keep_alive: Any
+
+    @property
+    def work_size(self) -> int:
+        return self.work.size
+
+    def new_work(self) -> NDArray[np.float64]:
+        """A scratch array with the constants in place. Each thread needs its own."""
+        return self.work.copy()
+
+
+def compile_program(program: Program, form: Form = "auto") -> NativeFunction:
+    """Compile a Program, or load it from the disk cache.
+
+    Parameters
+    ----------
+    program: what to compile.
+    form: "scalar", "array", or "auto" (by the number of operations).
+    """
+    chosen = choose_form(program, form)
+    source, work = generate(program, chosen)
+    compiled = _load(source)
+    return NativeFunction(program.name, compiled.address, source, chosen, work, compiled)
+
+
+def generate(program: Program, form: Form = "auto") -> tuple[str, NDArray[np.float64]]:
+    """Source of a module with one compiled ``function``, and the initial contents of `work`."""
+    if choose_form(program, form) == "scalar":
+        body, work = _scalar_body(lower_to_scalar(program)), np.zeros(1)
+    else:
+        array_form = lower_to_array(program)
+        work = array_form.work if array_form.work.size else np.zeros(1)
+        body = _array_body(array_form, program, work.size)
+    arguments = ["out", *program.input_names, "work"]
+    types_ = ["float64" if name == "t" else "CPointer(float64)" for name in arguments]
+    source = "\n".join(
+        [
+            "import math",
+            "import numpy as np",
+            "from numba import carray, cfunc",
+            "from numba.types import CPointer, float64, void",
+            "",
+            "",
+            f"@cfunc(void({', '.join(types_)}), cache=CACHE, error_model='numpy')",
+            f"def function({', '.join(arguments)}):",
+            textwrap.indent("\n".join(body) or "pass", "    "),
+            "",
+        ]
+    )
+    return source, work
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "np.nan"
+    if math.isinf(value):
+        return "np.inf" if value > 0 else "(-np.inf)"
+    return repr(value) if value >= 0 and math.copysign(1, value) > 0 else f"({value!r})"
+
+
+# -- scalar form ----------------------------------------------------------------------------------
+def _scalar_body(form: ScalarForm) -> list[str]:
+    def load(key: Any) -> str:
+        name, k = key
+        return "t" if name == "t" else f"{name}[{k}]"
+
+    printed = print_ssa(form.ssa, form.outputs, _TEMPLATES, _number, load)
+    # every input is read before anything is written: `out` may be `u`
+    stores = [f"out[{k}] = {printed.names[x]}" for k, x in enumerate(form.outputs)]
+    return [*printed.lines, *stores]
+
+
+# -- array form -----------------------------------------------------------------------------------
+def _array_body(form: ArrayForm, program: Program, work_size: int) -> list[str]:
+    sizes = {name: program.input_shape(name) for name in program.input_names}
+    lines = []
+    for name, shape in sizes.items():
+        if name != "t":
+            lines.append(f"{name} = carray({name}, ({max(math.prod(shape), 1)},))")
+    lines.append(f"out = carray(out, ({max(math.prod(program.shape), 1)},))")
+    lines.append(f"work = carray(work, ({work_size},))")
+    lines.append("table = work.view(np.int64)")
+    for statement in form.statements:
+        if isinstance(statement, Loop):
+            lines += _loop_lines(statement)
+        elif isinstance(statement, Copy):
+            lines += _copy_lines(statement)
+        else:
+            lines += _matmul_lines(statement)
+    return lines
+
+
+def _copy_lines(copy: Copy) -> list[str]:
+    source = "t" if copy.source.name == "t" else (
+        f"{copy.source.name}[{copy.source.start} + table[{copy.take.start} + i0]]"
+    )
+    return [
+        f"for i0 in range({copy.count}):",
+        f"    {copy.target.name}[{copy.target.start} + table[{copy.to.start} + i0]] = {source}",
+    ]
+
+
+def _loop_lines(loop: Loop) -> list[str]:
+    nest = merge_axes(loop)
+    results = [value for value, _ in nest.stores]
+    hoisted: dict[int, list[str]] = {}
+
+    def load(key: Any) -> str:
+        access = nest.loads[key]
+        if access.buffer.name == "t":
+            return "t"
+        text = _element(access)
+        level = depth_of(access)
+        if level < len(nest.extent):  # the compiler can't hoist it: stores might alias
+            hoisted.setdefault(level, []).append(f"h{key} = {text}")
+            return f"h{key}"
+        return text
+
+    printed = print_ssa(loop.ssa, results, _TEMPLATES, _number, load)
+    if nest.reduced:
+        return _reduction_lines(loop, nest, printed.lines, printed.names, hoisted)
+    inner = printed.lines + [
+        f"{_element(access)} = {printed.names[value]}" for value, access in nest.stores
+    ]
+    return _nested(nest.extent, inner, hoisted)
+
+
+def _element(access: Any) -> str:
+    if access.table is not None:
+        where = position(access.affine, access.table.start)
+        return f"{access.buffer.name}[{access.buffer.start} + table[{where}]]"
+    return f"{access.buffer.name}[{position(access.affine, access.buffer.start)}]"
+
+
+def _nested(
+    extent: tuple[int, ...], inner: list[str], hoisted: dict[int, list[str]], first: int = 0
+) -> list[str]:
+    """`inner` inside loops over `extent`; hoisted lines stand in front of the loop they precede."""
+    lines = inner
+    for k in reversed(range(len(extent))):
+        header = f"for i{first + k} in range({extent[k]}):"
+        body = ["    " + line for line in lines]
+        lines = [*hoisted.get(first + k, []), header, *body]
+    return lines
+
+
+def _reduction_lines(
+    loop: Loop,
+    nest: Nest,
+    body: list[str],
+    names: dict[int, str],
+    hoisted: dict[int, list[str]],
+) -> list[str]:
+    free = len(nest.extent) - nest.reduced
+    start, template = _COMBINE[loop.combine]
+    (value, target) = nest.stores[0]
+    accumulate = [*body, f"s = {template.format('s', names[value])}"]
+    if body or template.count("{1}") > 1:
+        accumulate = [*body, f"y = {names[value]}", f"s = {template.format('s', 'y')}"]
+    inner = [
+        *hoisted.pop(free, []),
+        f"s = {start}",
+        *_nested(nest.extent[free:], accumulate, hoisted, free),
+        f"{_element(target)} = s",
+    ]
+    return _nested(nest.extent[:free], inner, hoisted)
+
+
+def _matmul_lines(product: MatMul) -> list[str]:
+    if product.m * product.k * product.n < _BLAS_FROM:
+        return _small_matmul_lines(product)
+    m, k, n = product.m, product.k, product.n
+    lines = []
+    for name, operand, rows, columns in (
+        ("a", product.a, m, k),
+        ("b", product.b, k, n),
+    ):
+        size = rows * columns
+        start = f"{operand.buffer.start} + s * {size}" if product.batch > 1 else None
+        first = start or str(operand.buffer.start)
+        stop = f"{first} + {size}" if start else str(operand.buffer.start + size)
+        part = f"{operand.buffer.name}[{first}:{stop}]"
+        if name == "b" and n == 1:
+            lines.append(f"{name} = {part}")
+        elif operand.transposed:
+            lines.append(f"{name} = {part}.reshape(({columns}, {rows})).T")
+        else:
+            lines.append(f"{name} = {part}.reshape(({rows}, {columns}))")
+    c = product.c
+    first = f"{c.start} + s * {m * n}" if product.batch > 1 else str(c.start)
+    shape = "" if n == 1 else f".reshape(({m}, {n}))"
+    lines.append(f"c = {c.name}[{first}:{first} + {m * n}]{shape}")
+    lines.append("np.dot(a, b, c)")
+    if product.batch == 1:
+        return lines
+    return [f"for s in range({product.batch}):", *("    " + line for line in lines)]
+
+
+def _small_matmul_lines(product: MatMul) -> list[str]:
+    m, k, n = product.m, product.k, product.n
+
+    def element(operand: Any, rows: int, columns: int, i: str, j: str) -> str:
+        row, column = ((j, i) if operand.transposed else (i, j))
+        width = rows if operand.transposed else columns
+        batch = f"s * {rows * columns} + " if product.batch > 1 else ""
+        return f"{operand.buffer.name}[{operand.buffer.start} + {batch}{row} * {width} + {column}]"
+
+    batch = f"s * {m * n} + " if product.batch > 1 else ""
+    lines = [
+        f"for i in range({m}):",
+        f"    for j in range({n}):",
+        "        y = 0.0",
+        f"        for l in range({k}):",
+        f"            y += {element(product.a, m, k, 'i', 'l')} * "
+        f"{element(product.b, k, n, 'l', 'j')}",
+        f"        {product.c.name}[{product.c.start} + {batch}i * {n} + j] = y",
+    ]
+    if product.batch == 1:
+        return lines
+    return [f"for s in range({product.batch}):", *("    " + line for line in lines)]
+
+
+# -- compilation and the disk cache ---------------------------------------------------------------
+def cache_directory() -> Path:
+    """Where compiled models are kept: `PYSCIML_CACHE_DIR`, or the user's cache directory."""
+    chosen = os.environ.get("PYSCIML_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA", str(Path.home()))
+    elif sys.platform == "darwin":
+        base = str(Path.home() / "Library" / "Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+    return Path(base) / "pysciml"
+
+
+@cache
+def _load(source: str) -> Any:
+    digest = hashlib.sha256(source.encode()).hexdigest()[:24]
+    name = f"pysciml_model_{digest}"
+    try:
+        path = _write_once(cache_directory() / "models" / f"{name}.py", f"CACHE = True\n{source}")
+    except OSError:  # nowhere to write: compile in memory
+        module = types.ModuleType(name)
+        exec(compile(f"CACHE = False\n{source}", f"<{name}>", "exec"), vars(module))
+        return module.function
+    return _import_file(name, path).function
+
+
+def _write_once(path: Path, text: str) -> Path:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        os.replace(temporary, path)  # another process never sees half a file
+    return path
+
+
+def _import_file(name: str, path: Path) -> Any:
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def as_numpy_function(compiled: NativeFunction, program: Program) -> Callable[..., Any]:
+    """The compiled code as a function of NumPy arrays, for tests and curious users."""
+    import ctypes
+
+    double_pointer = ctypes.POINTER(ctypes.c_double)
+    kinds = [
+        ctypes.c_double if name == "t" else double_pointer
+        for name in ("out", *program.input_names, "work")
+    ]
+    function = ctypes.CFUNCTYPE(None, *kinds)(compiled.address)
+    work = compiled.new_work()
+
+    def pointer(array: NDArray[np.float64]) -> Any:
+        return array.ctypes.data_as(double_pointer)
+
+    def call(*arguments: Any) -> NDArray[np.float64]:
+        out = np.full(program.shape, np.nan)
+        given = [
+            float(x) if name == "t" else np.ascontiguousarray(x, dtype=np.float64)
+            for name, x in zip(program.input_names, arguments, strict=True)
+        ]
+        pointers = [x if isinstance(x, float) else pointer(x) for x in given]
+        function(pointer(out), *pointers, pointer(work))
+        return out
+
+    return call
