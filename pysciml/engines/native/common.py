@@ -6,7 +6,7 @@ run can stop after a number of steps, return to Python (Ctrl-C, more room for re
 method) and go on as if nothing had happened. Integers are int64, times and states float64.
 """
 
-# ruff: noqa: PLR0917, SIM110 - compiled code takes its state in plain arguments
+# ruff: noqa: PLR0917 - compiled code takes its state in plain arguments
 from __future__ import annotations
 
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from pysciml.engines.native.pointers import call_rhs
+from pysciml.engines.native.pointers import call_rhs, load, store
 
 # Floats of a run.
 (
@@ -94,45 +94,65 @@ ROW_U, ROW_UNEW, ROW_TMP = 0, 1, 2
 EPS = 2.220446049250313e-16
 FLAGS = {"contract", "reassoc"}  # fused multiply-add, vectorised sums; NaN and inf keep working
 
-JIT: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": FLAGS}
+# Nothing here allocates: without reference counts the loops are faster and compile sooner.
+# The entry points are kept on disk; the helpers become part of them.
+ENTRY: dict[str, Any] = {
+    "cache": True,
+    "nogil": True,
+    "fastmath": FLAGS,
+    "error_model": "numpy",
+    "no_cfunc_wrapper": True,
+    "_nrt": False,
+}
+HELPER: dict[str, Any] = {
+    "nogil": True,
+    "fastmath": FLAGS,
+    "error_model": "numpy",
+    "no_cfunc_wrapper": True,
+    "_nrt": False,
+    "no_cpython_wrapper": True,
+}
 
 
-@njit(**JIT)
+def signature(returns: str, *arguments: str) -> str:
+    """Numba's spelling of an entry point's type, given so that a cached one is loaded at once.
+
+    F, I: arrays of floats, of integers; x, i: numbers.
+    """
+    names = {"F": "float64[::1]", "I": "int64[::1]", "x": "float64", "i": "int64"}
+    listed = ", ".join(names[letter] for letter in "".join(arguments))
+    return f"{returns}({listed})"
+
+
+@njit(**HELPER)
 def combine(buf, out, base, scale, coef, coef_at, first, m, n):  # type: ignore[no-untyped-def]
     """buf[out:] = buf[base:] + scale * sum_j coef[coef_at + j] * buf[first + j*n:], j < m."""
     if n < 16:
         for i in range(n):
             acc = 0.0
             for j in range(m):
-                acc += coef[coef_at + j] * buf[first + j * n + i]
-            buf[out + i] = buf[base + i] + scale * acc
+                acc += load(coef, coef_at + j) * load(buf, first + j * n + i)
+            store(buf, out + i, load(buf, base + i) + scale * acc)
         return
-    # Long rows: pass over four of them at a time, skip the coefficients that are zero.
+    # Long rows: pass over four of them at a time.
     for i in range(n):
-        buf[out + i] = buf[base + i]
-    j = 0
-    while j < m:
-        a0 = scale * coef[coef_at + j]
-        a1 = scale * coef[coef_at + j + 1] if j + 1 < m else 0.0
-        a2 = scale * coef[coef_at + j + 2] if j + 2 < m else 0.0
-        a3 = scale * coef[coef_at + j + 3] if j + 3 < m else 0.0
+        store(buf, out + i, load(buf, base + i))
+    for j in range(0, m, 4):
+        a0 = scale * load(coef, coef_at + j)
+        a1 = scale * load(coef, coef_at + j + 1) if j + 1 < m else 0.0
+        a2 = scale * load(coef, coef_at + j + 2) if j + 2 < m else 0.0
+        a3 = scale * load(coef, coef_at + j + 3) if j + 3 < m else 0.0
         r0 = first + j * n
-        if a1 == 0.0 and a2 == 0.0 and a3 == 0.0:
-            if a0 != 0.0:
-                for i in range(n):
-                    buf[out + i] += a0 * buf[r0 + i]
-        else:
-            r1 = first + min(j + 1, m - 1) * n
-            r2 = first + min(j + 2, m - 1) * n
-            r3 = first + min(j + 3, m - 1) * n
-            for i in range(n):
-                buf[out + i] += (a0 * buf[r0 + i] + a1 * buf[r1 + i]) + (
-                    a2 * buf[r2 + i] + a3 * buf[r3 + i]
-                )
-        j += 4
+        r1 = first + min(j + 1, m - 1) * n
+        r2 = first + min(j + 2, m - 1) * n
+        r3 = first + min(j + 3, m - 1) * n
+        for i in range(n):
+            low = a0 * load(buf, r0 + i) + a1 * load(buf, r1 + i)
+            high = a2 * load(buf, r2 + i) + a3 * load(buf, r3 + i)
+            store(buf, out + i, load(buf, out + i) + (low + high))
 
 
-@njit(**JIT)
+@njit(**HELPER)
 def error_norm(buf, err, u0, u1, n, tol, a1, r1):  # type: ignore[no-untyped-def]
     """Root mean square of err/(abstol + max(|u0|, |u1|)*reltol), as SciML measures it.
 
@@ -141,21 +161,29 @@ def error_norm(buf, err, u0, u1, n, tol, a1, r1):  # type: ignore[no-untyped-def
     r_at = n if a1 == 1 else 1
     acc = 0.0
     for i in range(n):
-        scale = tol[a1 * i] + max(abs(buf[u0 + i]), abs(buf[u1 + i])) * tol[r_at + r1 * i]
-        x = buf[err + i] / scale
+        size = max(abs(load(buf, u0 + i)), abs(load(buf, u1 + i)))
+        x = load(buf, err + i) / (load(tol, a1 * i) + size * load(tol, r_at + r1 * i))
         acc += x * x
     return np.sqrt(acc / n)
 
 
-@njit(**JIT)
+@njit(**HELPER)
 def all_finite(buf, at, n):  # type: ignore[no-untyped-def]
+    """Whether n numbers from buf[at] on are all finite."""
+    worst = 0.0
     for i in range(n):
-        if not np.isfinite(buf[at + i]):
-            return False
-    return True
+        worst += 0.0 * load(buf, at + i)  # NaN for an infinity, too
+    return worst == 0.0
 
 
-@njit(**JIT)
+@njit(**HELPER)
+def copy_row(buf, to, at, n):  # type: ignore[no-untyped-def]
+    """buf[to:] = buf[at:], n numbers."""
+    for i in range(n):
+        store(buf, to + i, load(buf, at + i))
+
+
+@njit(**HELPER)
 def first_step(fl, it, buf, p, work, tol, f0, scratch, order):  # type: ignore[no-untyped-def]
     """Size (> 0) of the first step: Hairer, Nørsett, Wanner, "Solving ODEs I", II.4.
 
@@ -169,11 +197,11 @@ def first_step(fl, it, buf, p, work, tol, f0, scratch, order):  # type: ignore[n
     h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1
     h0 = min(h0, fl[F_DTMAX])
     for i in range(n):
-        buf[scratch + i] = buf[i] + tdir * h0 * buf[f0 + i]
+        store(buf, scratch + i, load(buf, i) + tdir * h0 * load(buf, f0 + i))
     call_rhs(it[I_F], buf, scratch + n, buf, scratch, p, fl[F_T] + tdir * h0, work)
     it[I_NF] += 1
     for i in range(n):
-        buf[scratch + i] = buf[scratch + n + i] - buf[f0 + i]
+        store(buf, scratch + i, load(buf, scratch + n + i) - load(buf, f0 + i))
     d2 = error_norm(buf, scratch, ROW_U * n, ROW_U * n, n, tol, a1, r1) / h0
     steepest = max(d1, d2)
     if not np.isfinite(steepest):
@@ -182,30 +210,30 @@ def first_step(fl, it, buf, p, work, tol, f0, scratch, order):  # type: ignore[n
     return min(100.0 * h0, h1, fl[F_DTMAX])
 
 
-@njit(**JIT)
+@njit(**HELPER)
 def store_state(buf, at, n, idxs, nidx, u_out, row):  # type: ignore[no-untyped-def]
     """Copy the state at buf[at:], or the components `idxs` of it, to row `row` of `u_out`."""
     if nidx == 0:
         for i in range(n):
-            u_out[row * n + i] = buf[at + i]
+            store(u_out, row * n + i, load(buf, at + i))
     else:
         for i in range(nidx):
             u_out[row * nidx + i] = buf[at + idxs[i]]
 
 
-@njit(**JIT)
+@njit(**HELPER)
 def store_poly(buf, q, degree, theta, n, idxs, nidx, u_out, row):  # type: ignore[no-untyped-def]
     """Save sum_j theta**j buf[q + j*n:], j <= degree."""
     width = n if nidx == 0 else nidx
     for i in range(width):
         col = i if nidx == 0 else idxs[i]
-        acc = buf[q + degree * n + col]
-        for j in range(degree - 1, -1, -1):
-            acc = acc * theta + buf[q + j * n + col]
-        u_out[row * width + i] = acc
+        acc = load(buf, q + degree * n + col)
+        for j in range(1, degree + 1):
+            acc = acc * theta + load(buf, q + (degree - j) * n + col)
+        store(u_out, row * width + i, acc)
 
 
-@njit(**JIT)
+@njit(**HELPER)
 def save_step(  # type: ignore[no-untyped-def]
     fl, it, buf, q, degree, tnew, saveat, t_out, u_out, d_t, d_c, idxs
 ):
@@ -231,9 +259,9 @@ def save_step(  # type: ignore[no-untyped-def]
         d_t[row] = t
         at = row * width * n
         for i in range((degree + 1) * n):
-            d_c[at + i] = buf[q + i]
+            store(d_c, at + i, load(buf, q + i))
         for i in range((degree + 1) * n, width * n):
-            d_c[at + i] = 0.0
+            store(d_c, at + i, 0.0)
         it[I_NDENSE] = row + 1
     if it[I_EVERYSTEP] == 1:
         row = it[I_NOUT]
@@ -242,7 +270,7 @@ def save_step(  # type: ignore[no-untyped-def]
         it[I_NOUT] = row + 1
 
 
-@njit(**JIT)
+@njit(**HELPER)
 def save_start(fl, it, buf, saveat, t_out, u_out, idxs):  # type: ignore[no-untyped-def]
     """Output at the initial time."""
     n, nidx = it[I_N], it[I_NIDX]
@@ -255,7 +283,7 @@ def save_start(fl, it, buf, saveat, t_out, u_out, idxs):  # type: ignore[no-unty
         it[I_NOUT] = 1
 
 
-@njit(**JIT)
+@njit(**HELPER)
 def wants_poly(fl, it, tnew, saveat):  # type: ignore[no-untyped-def]
     """Whether the output of the step to `tnew` needs its polynomial."""
     if it[I_DENSE] > 0:
@@ -264,7 +292,7 @@ def wants_poly(fl, it, tnew, saveat):  # type: ignore[no-untyped-def]
     return k < saveat.size and (tnew - saveat[k]) * fl[F_TDIR] > 0.0
 
 
-@njit(**JIT)
+@njit(**HELPER)
 def has_room(it, t_out, d_t):  # type: ignore[no-untyped-def]
     """Whether one more step's output fits."""
     if it[I_EVERYSTEP] == 1 and it[I_NOUT] >= t_out.size:
@@ -272,7 +300,7 @@ def has_room(it, t_out, d_t):  # type: ignore[no-untyped-def]
     return not (it[I_DENSE] > 0 and it[I_NDENSE] >= d_t.size - 1)
 
 
-@njit(**JIT)
+@njit(**HELPER)
 def clip_step(t, dt, stop, dtmax, adaptive):  # type: ignore[no-untyped-def]
     """The step to take, and whether it ends on the stop.
 
@@ -285,18 +313,13 @@ def clip_step(t, dt, stop, dtmax, adaptive):  # type: ignore[no-untyped-def]
     return dt, False
 
 
-@njit(**JIT)
+@njit(**HELPER)
 def too_small(t, h, dtmin):  # type: ignore[no-untyped-def]
     """Whether |h| is below the user's limit or is lost against t."""
     return abs(h) < max(dtmin, 4.0 * EPS * abs(t), 1e-300)
 
 
-_EVAL_SIGNATURE = (
-    "void(float64[::1], float64[::1], float64[::1], int64, int64, float64, float64[::1])"
-)
-
-
-@njit(_EVAL_SIGNATURE, **JIT)
+@njit(signature("void", "FFFiixF"), **ENTRY)
 def eval_dense(ts, d_t, d_c, degree, n, tdir, out):  # type: ignore[no-untyped-def]
     """out[k*n:] = state at ts[k], from the polynomials of the steps that begin at d_t[:-1].
 
@@ -316,7 +339,7 @@ def eval_dense(ts, d_t, d_c, degree, n, tdir, out):  # type: ignore[no-untyped-d
         theta = (x - d_t[lo]) / (d_t[lo + 1] - d_t[lo])
         at = lo * width
         for i in range(n):
-            acc = d_c[at + degree * n + i]
-            for j in range(degree - 1, -1, -1):
-                acc = acc * theta + d_c[at + j * n + i]
-            out[k * n + i] = acc
+            acc = load(d_c, at + degree * n + i)
+            for j in range(1, degree + 1):
+                acc = acc * theta + load(d_c, at + (degree - j) * n + i)
+            store(out, k * n + i, acc)

@@ -17,6 +17,7 @@ from pysciml.engines.native.common import (
     BAD_START,
     DONE,
     DTMIN,
+    ENTRY,
     F_BETA1,
     F_BETA2,
     F_DT,
@@ -35,6 +36,7 @@ from pysciml.engines.native.common import (
     F_T,
     F_TDIR,
     GROW,
+    HELPER,
     I_ADAPTIVE,
     I_ATOL1,
     I_BAD,
@@ -52,7 +54,6 @@ from pysciml.engines.native.common import (
     I_RTOL1,
     I_STARTED,
     I_STOP,
-    JIT,
     MAXITERS,
     ROW_TMP,
     ROW_U,
@@ -62,15 +63,17 @@ from pysciml.engines.native.common import (
     all_finite,
     clip_step,
     combine,
+    copy_row,
     error_norm,
     first_step,
     has_room,
     save_start,
     save_step,
+    signature,
     too_small,
     wants_poly,
 )
-from pysciml.engines.native.pointers import call_rhs
+from pysciml.engines.native.pointers import call_rhs, load, store
 from pysciml.engines.native.tableau import (
     TAB_A,
     TAB_B,
@@ -96,7 +99,7 @@ def rows_needed(degree: int, stages_total: int) -> int:
     return ROW_Q + degree + 1 + stages_total
 
 
-@njit(**JIT)
+@njit(**HELPER)
 def _stages(it, buf, p, work, tab, coef, t, h, tnew, first, last):  # type: ignore[no-untyped-def]
     """Stages `first` to `last` - 1 of the step of size h from t."""
     n = it[I_N]
@@ -117,24 +120,26 @@ def _stages(it, buf, p, work, tab, coef, t, h, tnew, first, last):  # type: igno
     it[I_NF] += last - first
 
 
-@njit(**JIT)
+@njit(**HELPER)
 def _polynomial(it, buf, tab, coef, h):  # type: ignore[no-untyped-def]
     """Rows ROW_Q...: coefficients of theta**j of the interpolant."""
     n = it[I_N]
     degree, total = tab[TAB_DEGREE], tab[TAB_TOTAL]
     q = ROW_Q * n
     k = (ROW_Q + degree + 1) * n
-    for i in range(n):
-        buf[q + i] = buf[ROW_U * n + i]
+    copy_row(buf, q, ROW_U * n, n)
     for j in range(1, degree + 1):
         for i in range(n):
-            acc = 0.0
-            for s in range(total):
-                acc += coef[tab[TAB_R] + s * degree + j - 1] * buf[k + s * n + i]
-            buf[q + j * n + i] = h * acc
+            store(buf, q + j * n + i, 0.0)
+        for s in range(total):
+            weight = h * load(coef, tab[TAB_R] + s * degree + j - 1)
+            if weight != 0.0:
+                for i in range(n):
+                    x = load(buf, q + j * n + i) + weight * load(buf, k + s * n + i)
+                    store(buf, q + j * n + i, x)
 
 
-@njit(**JIT)
+@njit(**HELPER)
 def _eigenvalue(it, buf, tab, tol):  # type: ignore[no-untyped-def]
     """|k_b - k_a| / |g_b - g_a| of the two stages of the stiffness test, in the error's norm."""
     n = it[I_N]
@@ -148,26 +153,26 @@ def _eigenvalue(it, buf, tab, tol):  # type: ignore[no-untyped-def]
     r_at = n if a1 == 1 else 1
     top, bottom = 0.0, 0.0
     for i in range(n):
-        scale = tol[a1 * i] + abs(buf[ROW_U * n + i]) * tol[r_at + r1 * i]
-        dk = (buf[kb + i] - buf[ka + i]) / scale
-        dg = (buf[gb + i] - buf[ga + i]) / scale
+        scale = load(tol, a1 * i) + abs(load(buf, ROW_U * n + i)) * load(tol, r_at + r1 * i)
+        dk = (load(buf, kb + i) - load(buf, ka + i)) / scale
+        dg = (load(buf, gb + i) - load(buf, ga + i)) / scale
         top += dk * dk
         bottom += dg * dg
     return np.sqrt(top / bottom) if bottom > 0.0 else 0.0
 
 
-@njit(**JIT)
+@njit(**HELPER)
 def _error(it, buf, tab, coef, h, tol):  # type: ignore[no-untyped-def]
     """Scaled norm of the embedded error estimate."""
     n = it[I_N]
     k = (ROW_Q + tab[TAB_DEGREE] + 1) * n
     for i in range(n):
-        buf[ROW_TMP * n + i] = 0.0
+        store(buf, ROW_TMP * n + i, 0.0)
     combine(buf, ROW_TMP * n, ROW_TMP * n, h, coef, tab[TAB_E], k, tab[TAB_STAGES], n)
     return error_norm(buf, ROW_TMP * n, ROW_U * n, ROW_UNEW * n, n, tol, it[I_ATOL1], it[I_RTOL1])
 
 
-@njit(**JIT)
+@njit(**HELPER)
 def _start(fl, it, buf, p, work, tab, tol, saveat, t_out, u_out, idxs):  # type: ignore[no-untyped-def]
     """First stage, first output, first step size. False: f is not finite at the start."""
     n = it[I_N]
@@ -185,14 +190,7 @@ def _start(fl, it, buf, p, work, tab, tol, saveat, t_out, u_out, idxs):  # type:
     return True
 
 
-_SIGNATURE = (
-    "int64(float64[::1], int64[::1], int64[::1], float64[::1], float64[::1], float64[::1], "
-    "float64[::1], float64[::1], float64[::1], float64[::1], float64[::1], float64[::1], "
-    "float64[::1], float64[::1], int64[::1])"
-)
-
-
-@njit(_SIGNATURE, **JIT)
+@njit(signature("int64", "FIIFFFFFFFFFFFI"), **ENTRY)
 def run(  # type: ignore[no-untyped-def]
     fl, it, tab, coef, buf, p, work, tol, saveat, tstops, t_out, u_out, d_t, d_c, idxs
 ):
@@ -278,12 +276,10 @@ def run(  # type: ignore[no-untyped-def]
             stiff = fl[F_EIG] * abs(h) > fl[F_STIFF_BOUND]
             it[I_COUNT] = (max(it[I_COUNT], 0) + 1) if stiff else 0
 
-        for i in range(n):
-            buf[ROW_U * n + i] = buf[ROW_UNEW * n + i]
+        copy_row(buf, ROW_U * n, ROW_UNEW * n, n)
         known = stages - 1 if fsal else (tab[TAB_FIRST_FROM] if extras else -1)
         if known >= 0:
-            for i in range(n):
-                buf[k0 + i] = buf[k0 + known * n + i]
+            copy_row(buf, k0, k0 + known * n, n)
         it[I_K0] = 1 if known >= 0 else 0
         fl[F_T] = tnew
         if on_stop:

@@ -98,6 +98,27 @@ def _call_jvp(typingctx, address, out, out_at, u, u_at, p, t, v, v_at, work):  #
     return signature, codegen
 
 
+def _load(typingctx, array, at):  # type: ignore[no-untyped-def]
+    """`array[at]`, at >= 0, without the test for a negative index, which keeps loops scalar."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.load(_row(context, builder, signature.args[0], args[0], args[1]))
+
+    return types.float64(array, types.intp), codegen
+
+
+def _store(typingctx, array, at, value):  # type: ignore[no-untyped-def]
+    """`array[at] = value`, at >= 0, likewise."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        builder.store(args[2], _row(context, builder, signature.args[0], args[0], args[1]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.float64), codegen
+
+
 # mypy takes the typing context for an argument of the caller.
 call_rhs = cast(Any, intrinsic(_call_rhs))
 call_jvp = cast(Any, intrinsic(_call_jvp))
+load = cast(Any, intrinsic(_load))
+store = cast(Any, intrinsic(_store))

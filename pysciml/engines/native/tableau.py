@@ -64,7 +64,7 @@ TAB_STAGES, TAB_TOTAL, TAB_FSAL, TAB_DEGREE, TAB_EIG_A, TAB_EIG_B = range(6)
 TAB_A, TAB_C, TAB_B, TAB_E, TAB_R, TAB_FIRST_FROM, TAB_ORDER = range(6, 13)
 
 
-def hermite_rows(b: Sequence[float]) -> NDArray[np.float64]:
+def hermite_rows(b: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
     """Cubic Hermite interpolant of a method whose last stage is f at the new state.
 
     The rows are the weights of ExplicitTableau.r. `b`: solution weights, the last one 0.
