@@ -1,6 +1,5 @@
 """Models written by hand as C functions: these tests need no capture and no code generator."""
 
-# ruff: noqa: PLR0917
 from __future__ import annotations
 
 from typing import Any

@@ -6,7 +6,6 @@ run can stop after a number of steps, return to Python (Ctrl-C, more room for re
 method) and go on as if nothing had happened. Integers are int64, times and states float64.
 """
 
-# ruff: noqa: PLR0917 - compiled code takes its state in plain arguments
 from __future__ import annotations
 
 from typing import Any
@@ -35,8 +34,10 @@ from pysciml.engines.native.pointers import call_rhs, load, store
     F_DT_SWITCH,  # factor of dt when the method is changed
     F_EIG,  # estimate of the dominant eigenvalue
     F_TDIR,  # +1 or -1
+    F_H,  # implicit methods: the step in progress
+    F_TNEW,
     F_INDEX_COUNT,
-) = range(18)
+) = range(20)
 
 # Integers of a run.
 (
@@ -71,19 +72,18 @@ from pysciml.engines.native.pointers import call_rhs, load, store
     I_BAD,  # the last attempt was not finite
     I_PHASE,  # implicit methods: where to go on
     I_STAGE,
-    I_LINALG,  # implicit methods: kind of linear algebra
+    I_ON_STOP,  # the step in progress ends on a stop
+    I_LINALG,  # kind of linear algebra, one of those in `rosenbrock`
     I_JFRESH,  # the Jacobian belongs to the present state
     I_KL,  # lower and upper bandwidth
     I_KU,
     I_NCOLORS,
-    I_GETRF,  # addresses of LAPACK routines
-    I_GETRS,
-    I_GBTRF,
-    I_GBTRS,
-    I_MASS,  # 0: identity, 1: dense, 2: diagonal
-    I_SINGULAR,
+    I_TRF,  # addresses of LAPACK's factorisation and solution
+    I_TRS,
+    I_MASS,  # 0: the identity
+    I_SINGULAR,  # W could not be factored
     I_INDEX_COUNT,
-) = range(43)
+) = range(42)
 
 # What a run returns.
 DONE, AGAIN, GROW, MAXITERS, DTMIN, UNSTABLE, SWITCH, FACTOR, SOLVE, BAD_START = range(10)
@@ -117,9 +117,15 @@ HELPER: dict[str, Any] = {
 def signature(returns: str, *arguments: str) -> str:
     """Numba's spelling of an entry point's type, given so that a cached one is loaded at once.
 
-    F, I: arrays of floats, of integers; x, i: numbers.
+    F, I, J: arrays of float64, int64, int32; x, i: numbers.
     """
-    names = {"F": "float64[::1]", "I": "int64[::1]", "x": "float64", "i": "int64"}
+    names = {
+        "F": "float64[::1]",
+        "I": "int64[::1]",
+        "J": "int32[::1]",
+        "x": "float64",
+        "i": "int64",
+    }
     listed = ", ".join(names[letter] for letter in "".join(arguments))
     return f"{returns}({listed})"
 

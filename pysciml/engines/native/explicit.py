@@ -6,7 +6,6 @@ region, lambda being estimated from two stages at the same time (L. F. Shampine;
 IV.2, eq. 2.10).
 """
 
-# ruff: noqa: PLR0917 - compiled code takes its state in plain arguments
 from __future__ import annotations
 
 import numpy as np

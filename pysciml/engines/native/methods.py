@@ -50,7 +50,7 @@ _ELSEWHERE = frozenset(
     FunctionMap IMEXEuler CNAB2 CNLF2 AitkenNeville ExtrapolationMidpointDeuflhard
     ImplicitEulerExtrapolation CompositeAlgorithm AutoVern9 AutoVern8 CVODE_BDF CVODE_Adams ARKODE
     IDA lsoda radau rodas dopri5 dop853 DefaultODEAlgorithm
-    """.split()  # noqa: SIM905 - a list is easier to read and to keep as words
+    """.split()
 )
 
 # Option -> where it goes. Those of the automatic methods bear SciML's AutoSwitch names.

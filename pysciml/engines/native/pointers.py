@@ -5,7 +5,6 @@ disk. Offsets count float64 elements from the start of the array: an integrator 
 as rows of one flat buffer and hands over a row without making a view of it.
 """
 
-# ruff: noqa: PLR0917 - compiled code takes its state in plain arguments
 from __future__ import annotations
 
 from typing import Any, cast
@@ -117,8 +116,104 @@ def _store(typingctx, array, at, value):  # type: ignore[no-untyped-def]
     return types.void(array, types.intp, types.float64), codegen
 
 
+def _int_row(context, builder, array_type, array, at):  # type: ignore[no-untyped-def]
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [context.get_constant(types.intp, at)])
+
+
+def _lapack(context, builder, address, arguments):  # type: ignore[no-untyped-def]
+    """Fortran routine: every argument is a pointer."""
+    function_type = ir.FunctionType(_VOID, [argument.type for argument in arguments])
+    builder.call(builder.inttoptr(address, function_type.as_pointer()), arguments)
+    return context.get_dummy_value()
+
+
+# Places in the int32 array that LAPACK's integers are taken from.
+LAPACK_N, LAPACK_KL, LAPACK_KU, LAPACK_LD, LAPACK_NRHS, LAPACK_INFO, LAPACK_TRANS = range(7)
+
+
+def _call_getrf(typingctx, address, sizes, a, a_at, pivots):  # type: ignore[no-untyped-def]
+    """dgetrf of the matrix at a[a_at:]."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        kinds = signature.args
+        n, ld, info = (
+            _int_row(context, builder, kinds[1], args[1], at)
+            for at in (LAPACK_N, LAPACK_LD, LAPACK_INFO)
+        )
+        matrix = _row(context, builder, kinds[2], args[2], args[3])
+        ipiv = _int_row(context, builder, kinds[4], args[4], 0)
+        return _lapack(context, builder, args[0], [n, n, matrix, ld, ipiv, info])
+
+    return types.void(types.intp, sizes, a, types.intp, pivots), codegen
+
+
+def _call_getrs(typingctx, address, sizes, a, a_at, pivots, b, b_at):  # type: ignore[no-untyped-def]
+    """dgetrs: b[b_at:] becomes the solution."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        kinds = signature.args
+        n, ld, nrhs, info, trans = (
+            _int_row(context, builder, kinds[1], args[1], at)
+            for at in (LAPACK_N, LAPACK_LD, LAPACK_NRHS, LAPACK_INFO, LAPACK_TRANS)
+        )
+        matrix = _row(context, builder, kinds[2], args[2], args[3])
+        ipiv = _int_row(context, builder, kinds[4], args[4], 0)
+        rhs = _row(context, builder, kinds[5], args[5], args[6])
+        return _lapack(context, builder, args[0], [trans, n, nrhs, matrix, ld, ipiv, rhs, n, info])
+
+    return types.void(types.intp, sizes, a, types.intp, pivots, b, types.intp), codegen
+
+
+def _call_gbtrf(typingctx, address, sizes, a, a_at, pivots):  # type: ignore[no-untyped-def]
+    """dgbtrf of the band matrix at a[a_at:]."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        kinds = signature.args
+        n, kl, ku, ld, info = (
+            _int_row(context, builder, kinds[1], args[1], at)
+            for at in (LAPACK_N, LAPACK_KL, LAPACK_KU, LAPACK_LD, LAPACK_INFO)
+        )
+        matrix = _row(context, builder, kinds[2], args[2], args[3])
+        ipiv = _int_row(context, builder, kinds[4], args[4], 0)
+        return _lapack(context, builder, args[0], [n, n, kl, ku, matrix, ld, ipiv, info])
+
+    return types.void(types.intp, sizes, a, types.intp, pivots), codegen
+
+
+def _call_gbtrs(typingctx, address, sizes, a, a_at, pivots, b, b_at):  # type: ignore[no-untyped-def]
+    """dgbtrs: b[b_at:] becomes the solution."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        kinds = signature.args
+        n, kl, ku, ld, nrhs, info, trans = (
+            _int_row(context, builder, kinds[1], args[1], at)
+            for at in (
+                LAPACK_N,
+                LAPACK_KL,
+                LAPACK_KU,
+                LAPACK_LD,
+                LAPACK_NRHS,
+                LAPACK_INFO,
+                LAPACK_TRANS,
+            )
+        )
+        matrix = _row(context, builder, kinds[2], args[2], args[3])
+        ipiv = _int_row(context, builder, kinds[4], args[4], 0)
+        rhs = _row(context, builder, kinds[5], args[5], args[6])
+        return _lapack(
+            context, builder, args[0], [trans, n, kl, ku, nrhs, matrix, ld, ipiv, rhs, n, info]
+        )
+
+    return types.void(types.intp, sizes, a, types.intp, pivots, b, types.intp), codegen
+
+
 # mypy takes the typing context for an argument of the caller.
 call_rhs = cast(Any, intrinsic(_call_rhs))
 call_jvp = cast(Any, intrinsic(_call_jvp))
 load = cast(Any, intrinsic(_load))
 store = cast(Any, intrinsic(_store))
+call_getrf = cast(Any, intrinsic(_call_getrf))
+call_getrs = cast(Any, intrinsic(_call_getrs))
+call_gbtrf = cast(Any, intrinsic(_call_gbtrf))
+call_gbtrs = cast(Any, intrinsic(_call_gbtrs))

@@ -1,6 +1,5 @@
 """One solve: memory, the loop around the compiled integrators, and the result."""
 
-# ruff: noqa: PLR0917
 from __future__ import annotations
 
 from time import perf_counter
@@ -305,9 +304,7 @@ class _Drive:
                     self.saveat, self.tstops, out.t, out.u, out.d_t, out.d_c, self.idxs,
                 )  # fmt: skip
             else:
-                code = self.implicit.run(
-                    fl, it, self.p, self.tol, self.saveat, self.tstops, out, self.idxs
-                )
+                code = self.implicit.run(self.p, self.tol, self.saveat, self.tstops, out, self.idxs)
             if code == c.DONE:
                 return code
             if code == c.GROW:
@@ -349,11 +346,11 @@ class _Drive:
     def _enter_implicit(self, tableau: RosenbrockTableau) -> None:
         from pysciml.engines.native.implicit import Implicit
 
-        space = self.space
-        if space.rosenbrock is None or space.rosenbrock.mass is not self.problem.mass_matrix:
-            space.rosenbrock = Implicit(space, tableau, self.method.linsolve, self.problem)
+        space, mass = self.space, self.problem.mass_matrix
+        if space.rosenbrock is None or space.rosenbrock.mass is not mass:
+            space.rosenbrock = Implicit(space, tableau, self.method.linsolve, mass)
         self.implicit = space.rosenbrock
-        self.implicit.enter(space)
+        self.implicit.enter()
 
     def result(self, code: int, message: str = "") -> RawSolution:
         """What was computed, wrapped. Ends the use of the output arrays."""
