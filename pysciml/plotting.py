@@ -36,9 +36,9 @@ def plot_solution(
         projection = "3d" if dimension == 3 else None
         _, ax = plt.subplots(layout="constrained", subplot_kw={"projection": projection})
     times, states = _samples(solution, denseplot)
-    if not (denseplot and solution.has_dense) and len(times) <= _MARKED_POINTS:
-        style = {"marker": "o", "markersize": 4, **style}
     many = len(curves) > _LEGEND_LINES
+    if not (many or (denseplot and solution.has_dense)) and len(times) <= _MARKED_POINTS:
+        style = {"marker": "o", "markersize": 4, **style}
     for i, curve in enumerate(curves):
         look = {"color": plt.get_cmap("viridis")(i / len(curves)), **style} if many else style
         data = [times if isinstance(part, str) else states[:, part] for part in curve]
