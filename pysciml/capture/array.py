@@ -118,6 +118,7 @@ class _Scheduler:
         self.users = self._users()
         self.inlined = self._inlined_reduction_operands()
         self.level = self._levels()
+        self.placed = self._placed_in_output()
 
     # -- analysis -------------------------------------------------------------------------------
     def _users(self) -> list[set[int]]:
@@ -155,13 +156,33 @@ class _Scheduler:
     def _level_after(self, a: int, user: Node, level: list[int]) -> int:
         """Lowest level at which `user` can run, as far as its operand `a` is concerned."""
         operand = self.nodes[a]
-        if operand.op == "input" or operand.op == "const":
+        if operand.op in ("input", "const"):
             return 1
         if operand.op == "gather" and user.op != "matmul":
             return level[a]  # read in place: its own level already waits for its sources
         together = user.op in ELEMENTWISE and operand.op in ELEMENTWISE
         inside = user.op in REDUCTIONS and a in self.inlined
         return level[a] + (0 if together or inside else 1)
+
+    def _placed_in_output(self) -> dict[int, Buffer]:
+        """Values that can be computed right where the output wants them."""
+        output = self.nodes[self.program.output]
+        if output.op in ("input", "const"):
+            return {}
+        if output.op != "gather":
+            return {self.program.output: Buffer("out", 0, output.size)}
+        placed: dict[int, Buffer] = {}
+        index = output.attr.reshape(-1)
+        start = 0
+        for a in output.args:
+            size = self.nodes[a].size
+            first = int(np.argmax(index == start)) if size else 0
+            whole = np.array_equal(index[first : first + size], np.arange(start, start + size))
+            if self.nodes[a].op in ("input", "const") or not whole:
+                return {}
+            placed[a] = Buffer("out", first, size)
+            start += size
+        return placed if start == index.size else {}
 
     # -- storage --------------------------------------------------------------------------------
     def allocate(self, content: NDArray[np.float64]) -> Buffer:
@@ -189,8 +210,8 @@ class _Scheduler:
                 self.buffers[position] = Buffer(node.attr, 0, node.size)
             elif node.op == "const":
                 self.buffers[position] = self.allocate(node.attr.astype(np.float64))
-            elif position == self.program.output:
-                self.buffers[position] = Buffer("out", 0, node.size)
+            elif position in self.placed:
+                self.buffers[position] = self.placed[position]
             else:
                 self.buffers[position] = self.scratch(node.size)
         return self.buffers[position]
@@ -244,7 +265,7 @@ class _Scheduler:
 
     def _write_output(self) -> list[Statement]:
         output = self.nodes[self.program.output]
-        if output.op not in ("input", "const", "gather"):
+        if self.placed:
             return []
         target = Buffer("out", 0, output.size)
         return self._loops(output.shape, [self.program.output], set(), targets=[target])
@@ -445,9 +466,7 @@ class _Scheduler:
         ssa = Ssa()
         access = self._access(plain, whole, False)
         assert access is not None
-        where = Affine.row_major(
-            extent[: len(extent) - reduced], (0,) * (len(extent) - reduced)
-        )
+        where = Affine.row_major(extent[: len(extent) - reduced], (0,) * (len(extent) - reduced))
         stores = [(ssa.load(0), Access(targets[0], where))]
         return [*statements, Loop(extent, ssa, {0: access}, stores, reduced, combine)]
 

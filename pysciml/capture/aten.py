@@ -34,13 +34,15 @@ def _name(func: Any) -> str:
     return func._schema.name.split("::")[1]
 
 
-def translate(tape: Tape, name: str, inputs: Sequence[tuple[str, tuple[int, ...]]]) -> Program:
-    """The Program of a tape whose inputs have these names and shapes."""
+def translate(
+    tape: Tape, name: str, inputs: Sequence[tuple[str, tuple[int, ...]]], shape: tuple[int, ...]
+) -> Program:
+    """The Program of a tape whose inputs have these names and shapes; `shape` is the output's."""
     b = Builder()
     values: dict[int, Any] = {}
-    for slot, (input_name, shape) in zip(tape.inputs, inputs, strict=True):
-        flat = shape if shape == () else (math.prod(shape),)
-        values[slot] = Ref(b.reshape(b.input(input_name, flat), shape))
+    for slot, (input_name, its_shape) in zip(tape.inputs, inputs, strict=True):
+        flat = () if its_shape == () and input_name == "t" else (math.prod(its_shape),)
+        values[slot] = Ref(b.reshape(b.input(input_name, flat), its_shape))
 
     def fill(x: Any) -> Any:
         return values[x.index] if isinstance(x, Slot) else x
@@ -57,7 +59,7 @@ def translate(tape: Tape, name: str, inputs: Sequence[tuple[str, tuple[int, ...]
         for slot, value in zip(call.outputs, results, strict=True):
             if slot is not None:
                 values[slot] = Ref(value)
-    return b.build(name, _value(b, fill(tape.output)))
+    return b.build(name, b.reshape(_value(b, fill(tape.output)), shape))
 
 
 def _value(b: Builder, x: Any) -> int:
@@ -87,7 +89,7 @@ def _aten(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return register
 
 
-# -- element-wise -----------------------------------------------------------------------------------
+# -- element-wise ----------------------------------------------------------------------------------
 def _ew(b: Builder, op: str, *args: Any) -> int:
     return b.elementwise(op, *(_value(b, a) for a in args))
 
@@ -258,7 +260,7 @@ def _lerp(b: Builder, x: Any, y: Any, weight: Any) -> int:
     return _ew(b, "add", x, Ref(_ew(b, "mul", weight, Ref(_ew(b, "sub", y, x)))))
 
 
-# -- copies and fillers -----------------------------------------------------------------------------
+# -- copies and fillers ----------------------------------------------------------------------------
 @_aten("clone", "detach", "alias", "contiguous", "lift_fresh", "lift_fresh_copy", "view_copy_")
 def _same(b: Builder, x: Any, *_: Any, **__: Any) -> int:
     return _value(b, x)
@@ -304,7 +306,7 @@ def _new_full(b: Builder, x: Any, size: Sequence[int], value: Any, **_: Any) -> 
     return b.expand(_value(b, value), tuple(size))
 
 
-# -- structure: NumPy finds the elements, the Builder gathers them ------------------------------------
+# -- structure: NumPy finds the elements, the Builder gathers them ---------------------------------
 def _pick(b: Builder, x: Any, index: Any) -> int:
     return b.gather([_value(b, x)], index)
 
@@ -416,7 +418,7 @@ def _flip(b: Builder, x: Any, dims: Sequence[int]) -> int:
 def _roll(b: Builder, x: Any, shifts: Sequence[int], dims: Sequence[int] = ()) -> int:
     index = _indices(b, x)
     if not dims:
-        return _pick(b, x, np.roll(index, tuple(np.atleast_1d(shifts))[0]))
+        return _pick(b, x, np.roll(index, int(np.atleast_1d(shifts)[0])))
     return _pick(b, x, np.roll(index, tuple(shifts), tuple(dims)))
 
 
@@ -460,7 +462,9 @@ def _constant_pad_nd(b: Builder, x: Any, pad: Sequence[int], value: float = 0) -
     index = _indices(b, x)
     widths = [(0, 0)] * (index.ndim - len(pad) // 2)
     widths += [(pad[2 * k], pad[2 * k + 1]) for k in reversed(range(len(pad) // 2))]
-    cut = tuple(slice(max(-a, 0), n - max(-c, 0)) for (a, c), n in zip(widths, index.shape))
+    cut = tuple(
+        slice(max(-a, 0), n - max(-c, 0)) for (a, c), n in zip(widths, index.shape, strict=True)
+    )
     grown = [(max(a, 0), max(c, 0)) for a, c in widths]
     if value == 0:
         return _pick(b, x, np.pad(index[cut], grown, constant_values=-1))
@@ -589,7 +593,7 @@ def _unfold_backward(
     return b.scatter_add(tuple(sizes), _value(b, grad), where)
 
 
-# -- reductions and products --------------------------------------------------------------------------
+# -- reductions and products -----------------------------------------------------------------------
 def _axes(b: Builder, x: Any, dim: Any) -> tuple[int, ...]:
     if dim is None or (isinstance(dim, (list, tuple)) and not dim):
         return tuple(range(len(_shape(b, x))))

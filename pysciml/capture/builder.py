@@ -182,10 +182,12 @@ class Builder:
         used[np.unique(owner)] = True
         if used.all():
             return leaves, index
-        shift = np.cumsum([0] + [0 if u else self.size(x) for x, u in zip(leaves, used)])[:-1]
+        shift = np.cumsum(
+            [0] + [0 if u else self.size(x) for x, u in zip(leaves, used, strict=True)]
+        )[:-1]
         compacted = np.array(index)
         compacted[index >= 0] -= shift[owner]
-        return [x for x, u in zip(leaves, used) if u], compacted
+        return [x for x, u in zip(leaves, used, strict=True) if u], compacted
 
     def indices(self, x: int) -> NDArray[np.intp]:
         """Positions of the elements of `x` in its flattened self: reshape these to re-view `x`."""

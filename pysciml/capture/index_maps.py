@@ -100,9 +100,7 @@ class IndexMap:
         return found
 
 
-def split_into_boxes(
-    extent: tuple[int, ...], maps: list[IndexMap]
-) -> tuple[list[Box], list[bool]]:
+def split_into_boxes(extent: tuple[int, ...], maps: list[IndexMap]) -> tuple[list[Box], list[bool]]:
     """Boxes in which the maps are affine, and for each map whether it is left out as irregular.
 
     Maps with few pieces are taken first; one that would make too many boxes is left out.

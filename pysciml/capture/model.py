@@ -68,7 +68,7 @@ class Model:
             shapes.append((extra, (self.n,)))
         examples = [torch.zeros(shape, dtype=torch.float64) for _, shape in shapes]
         tape = record(function, examples, aten.supported)
-        return aten.translate(tape, name, shapes)
+        return aten.translate(tape, name, shapes, tape.result_shape)
 
     def _flat(self, u: torch.Tensor, p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         return self._tape.replay(u, p, t).reshape(-1)
@@ -76,12 +76,12 @@ class Model:
     @cached_property
     def f(self) -> Program:
         shapes = [("u", self.state_shape), ("p", (self.n_p,)), ("t", ())]
-        return aten.translate(self._tape, "f", shapes)
+        return aten.translate(self._tape, "f", shapes, (self.n,))
 
     @cached_property
     def jac(self) -> Program:
         def jac(u: torch.Tensor, p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            _, pullback = torch.func.vjp(lambda u: self._flat(u, p, t), u)
+            pullback = torch.func.vjp(lambda u: self._flat(u, p, t), u)[1]
             rows = torch.eye(self.n, dtype=torch.float64)
             (jacobian,) = torch.func.vmap(pullback)(rows)
             return jacobian.reshape(self.n, self.n)
@@ -105,7 +105,7 @@ class Model:
     @cached_property
     def vjp(self) -> Program:
         def vjp(u: torch.Tensor, p: torch.Tensor, t: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-            _, pullback = torch.func.vjp(lambda u: self._flat(u, p, t), u)
+            pullback = torch.func.vjp(lambda u: self._flat(u, p, t), u)[1]
             return pullback(w)[0].reshape(-1)
 
         return self._record("vjp", vjp, "w")
@@ -115,7 +115,7 @@ class Model:
         def vjp_p(
             u: torch.Tensor, p: torch.Tensor, t: torch.Tensor, w: torch.Tensor
         ) -> torch.Tensor:
-            _, pullback = torch.func.vjp(lambda p: self._flat(u, p, t), p)
+            pullback = torch.func.vjp(lambda p: self._flat(u, p, t), p)[1]
             return pullback(w)[0]
 
         return self._record("vjp_p", vjp_p, "w")
@@ -139,7 +139,7 @@ def _jvp(
     def transpose(w: torch.Tensor) -> torch.Tensor:
         return torch.func.vjp(function, x)[1](w)[0]
 
-    _, pullback = torch.func.vjp(transpose, torch.zeros(n, dtype=torch.float64))
+    pullback = torch.func.vjp(transpose, torch.zeros(n, dtype=torch.float64))[1]
     return pullback(v)[0]
 
 
@@ -181,7 +181,7 @@ def capture(f: Any, u0: Array, p: Any = None, t0: float = 0.0) -> Model:
     return model
 
 
-# -- calling conventions --------------------------------------------------------------------------
+# -- calling conventions ---------------------------------------------------------------------------
 def _required_arguments(f: Any) -> list[str] | None:
     """Names of the positional arguments without default, or None when they can't be known."""
     try:
@@ -228,18 +228,15 @@ def _module_function(module: torch.nn.Module, p: Any) -> tuple[Callable[..., Any
 
 def _calling_convention(
     f: Any, function: Callable[..., Any], parameters: Parameters, shape: tuple[int, ...]
-) -> Callable[[Callable[[Any], Any]], TorchFunction]:
-    """Returns ``make(as_user_array)``, the function of (u, p_flat, t) that calls the user's.
+) -> Callable[[bool], TorchFunction]:
+    """Returns ``make(numpy)``, the function of (u, p_flat, t) that calls the user's.
 
-    `as_user_array` gives the arguments the form that the user's code expects: the identity for
-    torch style, ``Tensor.numpy`` for NumPy style.
+    With `numpy` the user's code is given NumPy arrays, otherwise tensors.
     """
     arguments = None if isinstance(f, torch.nn.Module) else _required_arguments(function)
     count = 3 if arguments is None else len(arguments)
     if count not in (3, 4):
-        hint = (
-            " For SciPy's f(t, u), wrap it: pysciml.from_scipy(f)." if count in (1, 2) else ""
-        )
+        hint = " For SciPy's f(t, u), wrap it: pysciml.from_scipy(f)." if count in (1, 2) else ""
         raise CaptureError(
             f"f must take (u, p, t), or (du, u, p, t) to write in place, but takes {count} "
             f"arguments ({', '.join(arguments or [])}).{hint}"
@@ -256,7 +253,7 @@ def _calling_convention(
                     du = np.zeros(shape)
                     function(du, u.numpy(), p, t.numpy())
                     return torch.from_numpy(du)
-                return torch.from_numpy(_as_numpy(_check_returned(function(u.numpy(), p, t.numpy()))))
+                return torch.from_numpy(_as_numpy(function(u.numpy(), p, t.numpy())))
 
         else:
 
@@ -266,36 +263,37 @@ def _calling_convention(
                     du = torch.zeros_like(u)
                     function(du, u, p, t)
                     return du
-                return _as_tensor(_check_returned(function(u, p, t)))
+                return _as_tensor(function(u, p, t))
 
         return call
 
     return make
 
 
-def _check_returned(x: Any) -> Any:
+def _check_returned(x: Any) -> None:
     if x is None or isinstance(x, (str, bytes, dict, set)):
         raise CaptureError(
             f"f must return the derivative as a tensor, array, list or tuple, but returned "
             f"{'nothing' if x is None else type(x).__name__}. "
             "To write in place, let it take (du, u, p, t)."
         )
-    return x
 
 
 def _as_tensor(x: Any) -> torch.Tensor:
+    _check_returned(x)
     if isinstance(x, (list, tuple)):
         return torch.stack(list(torch.broadcast_tensors(*map(_as_tensor, x))))
     return torch.as_tensor(x, dtype=torch.float64)
 
 
 def _as_numpy(x: Any) -> Any:
+    _check_returned(x)
     if isinstance(x, (list, tuple)):
         return np.stack([_as_numpy(v) for v in x])
     return np.asarray(x)
 
 
-# -- tracing ----------------------------------------------------------------------------------------
+# -- tracing ---------------------------------------------------------------------------------------
 def _trace(
     f: Any, make: Callable[[bool], TorchFunction], examples: list[torch.Tensor]
 ) -> tuple[Tape, TorchFunction]:
@@ -358,7 +356,7 @@ def _dynamo_error(error: Exception, first: Exception) -> CaptureError:
         return data_dependent(line, "this line")
     if "Observed exception" in text or "raised exception" in text or line is None:
         return _user_error(first)
-    reason = text.split("\n")[0]
+    reason = text.split("\n", maxsplit=1)[0]
     return CaptureError(
         f"f cannot be captured: {reason}\n{line}\n"
         "Use NumPy or torch operations on whole arrays, or plain arithmetic on their entries."

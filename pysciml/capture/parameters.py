@@ -54,9 +54,7 @@ class Parameters:
             return {k: self._describe(v, _join(label, str(k))) for k, v in x.items()}
         if _is_namedtuple(x):
             fields = x._fields
-            children = [
-                self._describe(v, _join(label, k)) for k, v in zip(fields, x, strict=True)
-            ]
+            children = [self._describe(v, _join(label, k)) for k, v in zip(fields, x, strict=True)]
             return type(x)(*children)
         if _is_ragged(x):
             return [self._describe(v, f"{label or 'p'}[{i}]") for i, v in enumerate(x)]

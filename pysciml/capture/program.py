@@ -5,7 +5,7 @@ Every operation is one of six kinds, so a reader of a Program has six cases to h
 - ``input``   a flat float64 argument (``attr``: its name)
 - ``const``   a literal array (``attr``: the array)
 - element-wise operations, all operands of the same shape (`ELEMENTWISE`)
-- ``gather``  every structural operation: slices, transposes, broadcasts, rolls, pads, concatenations.
+- ``gather``  every structural operation: slices, transposes, broadcasts, rolls, concatenations.
   ``attr`` is an integer array of the output's shape that indexes into the operands, flattened and
   laid end to end; -1 stands for zero
 - ``sum``/``prod``/``amax``/``amin``  reductions (``attr``: the axes, sorted)

@@ -154,9 +154,7 @@ class _Guard(TorchFunctionMode):
         {torch.Tensor.__float__, torch.Tensor.__int__, torch.Tensor.__index__, torch.Tensor.item}
     )
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.pad and _pad_mode(args, kwargs) == "circular":
             return pad_circular(*args[:2])
         traced = bool(args) and isinstance(args[0], torch.Tensor) and _is_wrapped(args[0])
@@ -202,9 +200,7 @@ class _Recorder(TorchDispatchMode):
             return Slot(self._slots[id(x)])
         return x
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         references, named = pytree.tree_map(self.reference, (args, kwargs))
         leaves = pytree.tree_leaves((references, named), is_leaf=_is_slot)

@@ -24,7 +24,7 @@ def pattern(program: Program, wrt: str) -> sp.csr_array:
         elif node.op in ("input", "const") or node.op in _FLAT:
             known.append(sp.csr_array((node.size, width), dtype=np.int64))
         else:
-            known.append(_clean(_depends(node, [known[a] for a in node.args], program)))
+            known.append(_clean(_depends(node, [known[a] for a in node.args], program, width)))
     return known[program.output].astype(bool)
 
 
@@ -34,11 +34,11 @@ def _clean(matrix: sp.csr_array) -> sp.csr_array:
     return matrix
 
 
-def _depends(node: Node, operands: list[sp.csr_array], program: Program) -> sp.csr_array:
+def _depends(
+    node: Node, operands: list[sp.csr_array], program: Program, width: int
+) -> sp.csr_array:
     if node.op == "gather":
-        nothing = sp.csr_array((1, operands[0].shape[1]), dtype=np.int64) if operands else None
-        if nothing is None:
-            return sp.csr_array((node.size, program.nodes[program.inputs[0]].size), dtype=np.int64)
+        nothing = sp.csr_array((1, width), dtype=np.int64)
         joined = sp.vstack([*operands, nothing], format="csr")
         rows = np.where(node.attr.reshape(-1) < 0, joined.shape[0] - 1, node.attr.reshape(-1))
         return joined[rows]
@@ -49,11 +49,13 @@ def _depends(node: Node, operands: list[sp.csr_array], program: Program) -> sp.c
     if node.op == "matmul":
         a, b = (program.nodes[x] for x in node.args)
         out = np.arange(node.size).reshape(node.shape)
-        owners_a = [np.broadcast_to(out[..., :, None, j], a.shape) for j in range(out.shape[-1])]
-        owners_b = [np.broadcast_to(out[..., i, None, :], b.shape) for i in range(out.shape[-2])]
+        owners_a = [np.broadcast_to(out[..., j, None], a.shape) for j in range(node.shape[-1])]
+        owners_b = [
+            np.broadcast_to(out[..., i, :][..., None, :], b.shape) for i in range(node.shape[-2])
+        ]
         parts = [_sum_rows(operands[0], o, node.size) for o in owners_a if operands[0].nnz]
         parts += [_sum_rows(operands[1], o, node.size) for o in owners_b if operands[1].nnz]
-        empty = sp.csr_array((node.size, operands[0].shape[1]), dtype=np.int64)
+        empty = sp.csr_array((node.size, width), dtype=np.int64)
         return sum(parts, empty)
     if node.op == "where":
         return operands[1] + operands[2]

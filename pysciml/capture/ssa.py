@@ -15,7 +15,7 @@ _COMMUTATIVE = frozenset({"add", "mul", "maximum", "minimum", "and", "or", "eq",
 
 @dataclass(frozen=True)
 class Instruction:
-    """`op` is an element-wise operation, ``const`` (key: the number) or ``load`` (key: from where)."""
+    """`op` is an element-wise operation, ``const`` (key: its value) or ``load`` (key: where)."""
 
     op: str
     args: tuple[int, ...] = ()

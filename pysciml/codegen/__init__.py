@@ -19,5 +19,5 @@ def choose_form(program: Program, form: Form = "auto") -> Literal["scalar", "arr
         raise ValueError(f"form must be 'auto', 'scalar' or 'array', got {form!r}")
     if form != "auto":
         return form
-    small = scalar_cost(program) <= SCALAR_LIMIT and program.nodes[program.output].size <= SCALAR_LIMIT
-    return "scalar" if small else "array"
+    size = max(scalar_cost(program), program.nodes[program.output].size)
+    return "scalar" if size <= SCALAR_LIMIT else "array"

@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pysciml.capture.array import ArrayForm, Copy, Loop, MatMul, lower_to_array
+from pysciml.capture.array import ArrayForm, MatMul, lower_to_array
 from pysciml.capture.program import Program
-from pysciml.capture.scalar import ScalarForm, lower_to_scalar
+from pysciml.capture.scalar import lower_to_scalar
 from pysciml.codegen import Form, choose_form
-from pysciml.codegen.expressions import COMMON, print_ssa
-from pysciml.codegen.loops import Nest, depth_of, merge_axes, position
+from pysciml.codegen.expressions import COMMON
+from pysciml.codegen.statements import Dialect, print_scalar_form, print_statements
 
 _TEMPLATES = COMMON | {
     name: f"math.{name}({{0}})"
@@ -54,14 +54,6 @@ _TEMPLATES |= {
     "where": "({1} if {0} else {2})",
     "to_float": "(1.0 if {0} else 0.0)",
 }
-_COMBINE = {
-    "sum": ("0.0", "{0} + {1}"),
-    "prod": ("1.0", "{0} * {1}"),
-    "amax": ("-np.inf", _TEMPLATES["maximum"]),
-    "amin": ("np.inf", _TEMPLATES["minimum"]),
-}
-#: below this many multiplications, loops beat the call of BLAS
-_BLAS_FROM = 64
 
 
 @dataclass(frozen=True)
@@ -104,7 +96,7 @@ def compile_program(program: Program, form: Form = "auto") -> NativeFunction:
 def generate(program: Program, form: Form = "auto") -> tuple[str, NDArray[np.float64]]:
     """Source of a module with one compiled ``function``, and the initial contents of `work`."""
     if choose_form(program, form) == "scalar":
-        body, work = _scalar_body(lower_to_scalar(program)), np.zeros(1)
+        body, work = print_scalar_form(lower_to_scalar(program), _DIALECT), np.zeros(1)
     else:
         array_form = lower_to_array(program)
         work = array_form.work if array_form.work.size else np.zeros(1)
@@ -136,166 +128,51 @@ def _number(value: float) -> str:
     return repr(value) if value >= 0 and math.copysign(1, value) > 0 else f"({value!r})"
 
 
-# -- scalar form ----------------------------------------------------------------------------------
-def _scalar_body(form: ScalarForm) -> list[str]:
-    def load(key: Any) -> str:
-        name, k = key
-        return "t" if name == "t" else f"{name}[{k}]"
-
-    printed = print_ssa(form.ssa, form.outputs, _TEMPLATES, _number, load)
-    # every input is read before anything is written: `out` may be `u`
-    stores = [f"out[{k}] = {printed.names[x]}" for k, x in enumerate(form.outputs)]
-    return [*printed.lines, *stores]
-
-
-# -- array form -----------------------------------------------------------------------------------
+# -- what is Python's own -------------------------------------------------------------------------
 def _array_body(form: ArrayForm, program: Program, work_size: int) -> list[str]:
-    sizes = {name: program.input_shape(name) for name in program.input_names}
-    lines = []
-    for name, shape in sizes.items():
-        if name != "t":
-            lines.append(f"{name} = carray({name}, ({max(math.prod(shape), 1)},))")
-    lines.append(f"out = carray(out, ({max(math.prod(program.shape), 1)},))")
-    lines.append(f"work = carray(work, ({work_size},))")
-    lines.append("table = work.view(np.int64)")
-    for statement in form.statements:
-        if isinstance(statement, Loop):
-            lines += _loop_lines(statement)
-        elif isinstance(statement, Copy):
-            lines += _copy_lines(statement)
-        else:
-            lines += _matmul_lines(statement)
-    return lines
-
-
-def _copy_lines(copy: Copy) -> list[str]:
-    source = "t" if copy.source.name == "t" else (
-        f"{copy.source.name}[{copy.source.start} + table[{copy.take.start} + i0]]"
-    )
-    return [
-        f"for i0 in range({copy.count}):",
-        f"    {copy.target.name}[{copy.target.start} + table[{copy.to.start} + i0]] = {source}",
+    views = [
+        f"{name} = carray({name}, ({max(math.prod(program.input_shape(name)), 1)},))"
+        for name in program.input_names
+        if name != "t"
     ]
+    views.append(f"out = carray(out, ({max(math.prod(program.shape), 1)},))")
+    views.append(f"work = carray(work, ({work_size},))")
+    views.append("table = work.view(np.int64)")
+    return views + print_statements(form.statements, _DIALECT)
 
 
-def _loop_lines(loop: Loop) -> list[str]:
-    nest = merge_axes(loop)
-    results = [value for value, _ in nest.stores]
-    hoisted: dict[int, list[str]] = {}
-
-    def load(key: Any) -> str:
-        access = nest.loads[key]
-        if access.buffer.name == "t":
-            return "t"
-        text = _element(access)
-        level = depth_of(access)
-        if level < len(nest.extent):  # the compiler can't hoist it: stores might alias
-            hoisted.setdefault(level, []).append(f"h{key} = {text}")
-            return f"h{key}"
-        return text
-
-    printed = print_ssa(loop.ssa, results, _TEMPLATES, _number, load)
-    if nest.reduced:
-        return _reduction_lines(loop, nest, printed.lines, printed.names, hoisted)
-    inner = printed.lines + [
-        f"{_element(access)} = {printed.names[value]}" for value, access in nest.stores
-    ]
-    return _nested(nest.extent, inner, hoisted)
-
-
-def _element(access: Any) -> str:
-    if access.table is not None:
-        where = position(access.affine, access.table.start)
-        return f"{access.buffer.name}[{access.buffer.start} + table[{where}]]"
-    return f"{access.buffer.name}[{position(access.affine, access.buffer.start)}]"
-
-
-def _nested(
-    extent: tuple[int, ...], inner: list[str], hoisted: dict[int, list[str]], first: int = 0
-) -> list[str]:
-    """`inner` inside loops over `extent`; hoisted lines stand in front of the loop they precede."""
-    lines = inner
-    for k in reversed(range(len(extent))):
-        header = f"for i{first + k} in range({extent[k]}):"
-        body = ["    " + line for line in lines]
-        lines = [*hoisted.get(first + k, []), header, *body]
-    return lines
-
-
-def _reduction_lines(
-    loop: Loop,
-    nest: Nest,
-    body: list[str],
-    names: dict[int, str],
-    hoisted: dict[int, list[str]],
-) -> list[str]:
-    free = len(nest.extent) - nest.reduced
-    start, template = _COMBINE[loop.combine]
-    (value, target) = nest.stores[0]
-    accumulate = [*body, f"s = {template.format('s', names[value])}"]
-    if body or template.count("{1}") > 1:
-        accumulate = [*body, f"y = {names[value]}", f"s = {template.format('s', 'y')}"]
-    inner = [
-        *hoisted.pop(free, []),
-        f"s = {start}",
-        *_nested(nest.extent[free:], accumulate, hoisted, free),
-        f"{_element(target)} = s",
-    ]
-    return _nested(nest.extent[:free], inner, hoisted)
-
-
-def _matmul_lines(product: MatMul) -> list[str]:
-    if product.m * product.k * product.n < _BLAS_FROM:
-        return _small_matmul_lines(product)
+def _blas(product: MatMul) -> list[str]:
     m, k, n = product.m, product.k, product.n
     lines = []
-    for name, operand, rows, columns in (
-        ("a", product.a, m, k),
-        ("b", product.b, k, n),
-    ):
-        size = rows * columns
-        start = f"{operand.buffer.start} + s * {size}" if product.batch > 1 else None
-        first = start or str(operand.buffer.start)
-        stop = f"{first} + {size}" if start else str(operand.buffer.start + size)
-        part = f"{operand.buffer.name}[{first}:{stop}]"
+    for name, operand, rows, columns in (("a", product.a, m, k), ("b", product.b, k, n)):
+        part = _run(operand.buffer.name, operand.buffer.start, rows * columns, product.batch)
         if name == "b" and n == 1:
             lines.append(f"{name} = {part}")
         elif operand.transposed:
             lines.append(f"{name} = {part}.reshape(({columns}, {rows})).T")
         else:
             lines.append(f"{name} = {part}.reshape(({rows}, {columns}))")
-    c = product.c
-    first = f"{c.start} + s * {m * n}" if product.batch > 1 else str(c.start)
     shape = "" if n == 1 else f".reshape(({m}, {n}))"
-    lines.append(f"c = {c.name}[{first}:{first} + {m * n}]{shape}")
-    lines.append("np.dot(a, b, c)")
-    if product.batch == 1:
-        return lines
-    return [f"for s in range({product.batch}):", *("    " + line for line in lines)]
+    lines.append(f"c = {_run(product.c.name, product.c.start, m * n, product.batch)}{shape}")
+    return [*lines, "np.dot(a, b, c)"]
 
 
-def _small_matmul_lines(product: MatMul) -> list[str]:
-    m, k, n = product.m, product.k, product.n
+def _run(name: str, start: int, size: int, batch: int) -> str:
+    if batch == 1:
+        return f"{name}[{start}:{start + size}]"
+    return f"{name}[{start} + s * {size}:{start} + s * {size} + {size}]"
 
-    def element(operand: Any, rows: int, columns: int, i: str, j: str) -> str:
-        row, column = ((j, i) if operand.transposed else (i, j))
-        width = rows if operand.transposed else columns
-        batch = f"s * {rows * columns} + " if product.batch > 1 else ""
-        return f"{operand.buffer.name}[{operand.buffer.start} + {batch}{row} * {width} + {column}]"
 
-    batch = f"s * {m * n} + " if product.batch > 1 else ""
-    lines = [
-        f"for i in range({m}):",
-        f"    for j in range({n}):",
-        "        y = 0.0",
-        f"        for l in range({k}):",
-        f"            y += {element(product.a, m, k, 'i', 'l')} * "
-        f"{element(product.b, k, n, 'l', 'j')}",
-        f"        {product.c.name}[{product.c.start} + {batch}i * {n} + j] = y",
-    ]
-    if product.batch == 1:
-        return lines
-    return [f"for s in range({product.batch}):", *("    " + line for line in lines)]
+_DIALECT = Dialect(
+    templates=_TEMPLATES,
+    number=_number,
+    origin=0,
+    loop=lambda counter, count, _: f"for {counter} in range({count}):",
+    end=None,
+    infinity="np.inf",
+    blas=_blas,
+    blas_from=64,
+)
 
 
 # -- compilation and the disk cache ---------------------------------------------------------------
