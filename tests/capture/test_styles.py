@@ -22,7 +22,7 @@ def helper(x: Any) -> Any:
     return math.sqrt(x) + exp(-x)
 
 
-# -- each entry: the model in some style, and the same by hand in NumPy ------------------------------------------------------
+# -- each entry: the model in some style, and the same by hand in NumPy ----------------------------
 def as_list(u, p, t):
     x, y = u
     return [p[0] * x - p[1] * x * y, p[1] * x * y - t]
@@ -112,7 +112,7 @@ def test_style(f: Any, by_hand: Any) -> None:
         np.testing.assert_allclose(own, expected, rtol=1e-14, atol=1e-14)
 
 
-# -- parameters ------------------------------------------------------
+# -- parameters ------------------------------------------------------------------------------------
 def test_parameters_by_name() -> None:
     def f(u, p, t):
         return [p["growth"] * u[0], p["inner"]["matrix"][0, 1] * u[1]]
@@ -151,7 +151,7 @@ def test_parameters_of_the_wrong_shape_are_named() -> None:
         model.parameters.flatten({"a": math.nan})
 
 
-# -- modules ------------------------------------------------------
+# -- modules ---------------------------------------------------------------------------------------
 class TimeFirst(nn.Module):
     def __init__(self) -> None:
         super().__init__()
