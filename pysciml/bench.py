@@ -131,7 +131,7 @@ def _numba_rhs() -> Any:
     import numba
 
     @numba.njit
-    def f(t, u, a, b, c, d):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    def f(t, u, a, b, c, d):  # type: ignore[no-untyped-def]
         du = np.empty(2)
         du[0] = a * u[0] - b * u[0] * u[1]
         du[1] = d * u[0] * u[1] - c * u[1]

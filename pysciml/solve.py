@@ -75,7 +75,7 @@ _ADVICE = {
 _ADVICE_ELSE = "the model or its input: look at the last states, check f, p and the tolerances"
 
 
-def solve(  # noqa: PLR0917 - these names and their order are the public interface
+def solve(
     problem: ODEProblem,
     alg: str | None = None,
     engine: str = "auto",
@@ -187,6 +187,7 @@ def solve(  # noqa: PLR0917 - these names and their order are the public interfa
         dense = check.as_flag(dense, "dense")
     if raise_on_failure is not True:
         raise_on_failure = check.as_flag(raise_on_failure, "raise_on_failure")
+    method_options = {} if alg_options is None else _method_options(alg_options)
 
     runner = engines.get(engine)
     options = SolveOptions(
@@ -202,7 +203,7 @@ def solve(  # noqa: PLR0917 - these names and their order are the public interfa
         save_idxs,
         save_everystep,
         dense,
-        {} if alg_options is None else _method_options(alg_options),
+        method_options,
     )
     raw = runner.solve(problem, alg, options)
     solution = Solution(problem, runner.name, options, raw)
@@ -215,7 +216,7 @@ def save_times(saveat: Any, tspan: tuple[float, float]) -> Array:
     """The times to save at: a step, from t0 on and with t1, or the times themselves."""
     if type(saveat) is not float:
         if np.ndim(saveat) or isinstance(saveat, (str, bytes)) or not np.isscalar(saveat):
-            return check.as_times(saveat, "saveat", tspan, ordered=True)
+            return check.as_times(saveat, "saveat", tspan, ordered=True, or_="a step > 0 or ")
         saveat = check.as_real(saveat, "saveat", "a step > 0 or times inside tspan")
     # a copy: the array becomes sol.t, which is the user's to change
     return _stepped(saveat, *tspan).copy()

@@ -96,7 +96,7 @@ def as_parameters(value: Any, name: str = "p") -> Any:
         )
     if _is_structured_list(value):
         return [as_parameters(leaf, f"{name}[{i}]") for i, leaf in enumerate(value)]
-    expected = "real numbers: None, a number, a vector, or a dict or namedtuple of these"
+    expected = "real numbers: None, a number, a vector, or a dict, namedtuple or list of them"
     array = _real_array(value, name, expected)
     _require_finite(array, name)
     return float(array) if array.ndim == 0 else array
@@ -209,12 +209,19 @@ def as_tolerance(value: Any, name: str, shape: tuple[int, ...]) -> float | Array
     return float(array) if array.ndim == 0 else np.ascontiguousarray(array).reshape(-1)
 
 
-def as_times(value: Any, name: str, tspan: tuple[float, float], *, ordered: bool) -> Array:
-    """Times inside tspan, in the direction of integration."""
-    times = _real_array(value, name, "times inside tspan")
+def as_times(
+    value: Any, name: str, tspan: tuple[float, float], *, ordered: bool, or_: str = ""
+) -> Array:
+    """Times inside tspan, in the direction of integration.
+
+    Unless they are `ordered` by the caller, they are sorted here. `or_` is what else the argument
+    may be, for the message.
+    """
+    expected = f"{or_}a vector of times inside tspan"
+    times = _real_array(value, name, expected)
     t0, t1 = tspan
     if times.ndim != 1 or times.size == 0:
-        raise ValueError(f"{name} must be a vector of times inside tspan; got {describe(value)}")
+        raise ValueError(f"{name} must be {expected}; got {describe(value)}")
     _require_finite(times, name)
     low, high = min(t0, t1), max(t0, t1)
     # np.arange often ends one rounding error beyond t1; that is not worth an error
