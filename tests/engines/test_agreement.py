@@ -6,11 +6,11 @@ components and saved times. Its bound is
     FACTOR * amplification of the problem.
 
 The amplification (tests/problems/radau_extended.py, `growth`) is by how much the exact flow
-magnifies one error of one tolerance, from 1 (heat) to 215 (Oregonator): no integrator that controls
-local errors can promise less. FACTOR allows for what is left: errors of many steps add up, the
-norm that is controlled is a root mean square over the components while the maximum is measured, and
-values between steps come from an interpolant. SciPy's RK45, LSODA and BDF stay below 7 on the
-problems with an amplification of their own, and below 16 on the heat equations.
+magnifies one error of one tolerance, from 1 (heat) over 12 (Lotka-Volterra) to 3200 (Pleiades): no
+integrator that controls local errors can promise less. FACTOR allows for what is left: errors of
+many steps add up, the norm that is controlled is a root mean square over the components while the
+maximum is measured, and values between steps come from an interpolant. By the same measure
+SciPy's RK45, LSODA and BDF reach 6, torchdiffeq's dopri5 reaches 7.
 """
 
 from __future__ import annotations
@@ -24,16 +24,15 @@ from problems import PROBLEMS, Problem
 import pysciml as sml
 from pysciml import engines
 
-FACTOR = 25.0
+FACTOR = 10.0
 
 # Robertson at a relative tolerance of 1e-4 can leave the positive octant and blow up in any method
-# (SciPy's Radau does); 1e-6 is the loosest that is asked for.
+# (SciPy's Radau does), so 1e-6 is the loosest.
 TOLERANCES = (1e-6, 1e-8)
 
 STIFF = tuple(name for name, problem in PROBLEMS.items() if problem.stiff)
 NON_STIFF = tuple(name for name, problem in PROBLEMS.items() if not problem.stiff)
 HEAT = ("heat_periodic", "heat_dirichlet")
-TORCH = tuple(name for name in NON_STIFF if name not in HEAT) + HEAT
 
 NATIVE_CASES = [
     *((name, None) for name in PROBLEMS),
@@ -46,9 +45,9 @@ JULIA_CASES = [
     *((name, alg) for name in STIFF for alg in ("Rodas5P", "FBDF")),
 ]
 # An explicit method on the heat equation runs at its stability limit, not at the one of accuracy:
-# damped modes ring with an amplitude that the step control lets wander around the tolerance, and
-# the interpolant of a method of high order magnifies them (SciPy's DOP853: 430 at 1e-8).
-RINGING = 20.0
+# the fastest modes ring, with an amplitude that the step control keeps near the tolerance but not
+# below it, and the interpolant magnifies them (RK45 and dopri5 reach 16, SciPy's DOP853 430).
+RINGING = 3.0
 
 
 @functools.cache
@@ -61,7 +60,7 @@ def ode_problem(name: str) -> sml.ODEProblem:
 
 
 def bound(problem: Problem, alg: str | None) -> float:
-    ringing = problem.name in HEAT and alg == "Vern7"
+    ringing = problem.name in HEAT and alg not in ("Rodas5P", "FBDF")
     return FACTOR * problem.amplification * (RINGING if ringing else 1.0)
 
 
@@ -97,10 +96,10 @@ def test_native(name, alg, reltol):
 
 
 @pytest.mark.parametrize("reltol", (1e-4, 1e-6), ids=label)
-@pytest.mark.parametrize("name", TORCH)
+@pytest.mark.parametrize("name", NON_STIFF)
 def test_torch(name, reltol):
     """torchdiffeq's dopri5 has the same kind of error control; its norm is over all components."""
-    check(name, "torch", "dopri5", reltol, bound(PROBLEMS[name], None))
+    check(name, "torch", "dopri5", reltol, bound(PROBLEMS[name], "dopri5"))
 
 
 @pytest.mark.julia

@@ -62,7 +62,7 @@ class Problem:
 
     @functools.cached_property
     def amplification(self) -> float:
-        """How much the problem itself magnifies an error of one tolerance, see `growth`."""
+        """How much the problem magnifies an error of one tolerance, see radau_extended.growth."""
         return 1.0 if self.exact is not None else float(self._stored["amplification"])
 
     def weights(self, reltol: float) -> np.ndarray:

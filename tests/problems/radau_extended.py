@@ -81,7 +81,7 @@ def integrate(f, jac, u0, t0, saveat, *, stages=9, tol=1e-11, scale=1.0, h0=1e-6
     return np.array(out), steps
 
 
-def _stages(f, jac, u, t, h, c, a, a64, weight, n):  # noqa: PLR0917
+def _stages(f, jac, u, t, h, c, a, a64, weight, n):
     """Solve z = h A f(u + z) by Newton's method; None if it does not converge."""
     s = len(c)
     z = np.zeros((s, n), dtype=LD)
@@ -104,7 +104,7 @@ def _stages(f, jac, u, t, h, c, a, a64, weight, n):  # noqa: PLR0917
     return z if size < 1e-17 else None
 
 
-def _factor(jac, u, z, t, h, c, a64, n):  # noqa: PLR0917
+def _factor(jac, u, z, t, h, c, a64, n):
     s, h = len(c), float(h)
     blocks = [jac(float(t + c[j] * h), (u + z[j]).astype(float)) for j in range(s)]
     if not sp.issparse(blocks[0]):
@@ -119,7 +119,7 @@ def _factor(jac, u, z, t, h, c, a64, n):  # noqa: PLR0917
     return lambda r: lu.solve(r.ravel()).reshape(s, n)
 
 
-def growth(f, jac, t0, u0, saveat, states, scale):  # noqa: PLR0917
+def growth(f, jac, t0, u0, saveat, states, scale):
     """How much the problem magnifies a small error: max over s <= t of ||W(t)^-1 dphi W(s)||.
 
     dphi is the derivative of the flow from time s to time t, W = diag(scale + |u|), both times from
