@@ -36,8 +36,9 @@ from pysciml.engines.native.pointers import call_rhs, load, store
     F_TDIR,  # +1 or -1
     F_H,  # implicit methods: the step in progress
     F_TNEW,
+    F_TEND,  # see `end_of_step`
     F_INDEX_COUNT,
-) = range(20)
+) = range(21)
 
 # Integers of a run.
 (
@@ -317,6 +318,17 @@ def clip_step(t, dt, stop, dtmax, adaptive):  # type: ignore[no-untyped-def]
     if abs(rest) <= stretch * abs(dt) and (abs(rest) <= abs(dt) or abs(rest) <= dtmax * 1.000001):
         return rest, True
     return dt, False
+
+
+@njit(**HELPER)
+def end_of_step(it, stops, h, tnew, on_stop):  # type: ignore[no-untyped-def]
+    """Time of the stages at the end of a step: just before a stop inside the interval.
+
+    There f may jump; the step that ends there must not see what comes after.
+    """
+    if on_stop and it[I_STOP] < stops - 1:
+        return tnew - np.copysign(2.0 * EPS * (abs(tnew) + abs(h)), h)
+    return tnew
 
 
 @njit(**HELPER)

@@ -63,6 +63,7 @@ from pysciml.engines.native.common import (
     clip_step,
     combine,
     copy_row,
+    end_of_step,
     error_norm,
     first_step,
     has_room,
@@ -99,8 +100,8 @@ def rows_needed(degree: int, stages_total: int) -> int:
 
 
 @njit(**HELPER)
-def _stages(it, buf, p, work, tab, coef, t, h, tnew, first, last):  # type: ignore[no-untyped-def]
-    """Stages `first` to `last` - 1 of the step of size h from t."""
+def _stages(it, buf, p, work, tab, coef, t, h, tend, first, last):  # type: ignore[no-untyped-def]
+    """Stages `first` to `last` - 1 of the step of size h from t; `tend`: see `end_of_step`."""
     n = it[I_N]
     total = tab[TAB_TOTAL]
     k = (ROW_Q + tab[TAB_DEGREE] + 1) * n
@@ -115,7 +116,7 @@ def _stages(it, buf, p, work, tab, coef, t, h, tnew, first, last):  # type: igno
             row = ROW_TMP
         combine(buf, row * n, ROW_U * n, h, coef, tab[TAB_A] + s * total, k, s, n)
         c = coef[tab[TAB_C] + s]
-        call_rhs(it[I_F], buf, k + s * n, buf, row * n, p, tnew if c == 1.0 else t + c * h, work)
+        call_rhs(it[I_F], buf, k + s * n, buf, row * n, p, tend if c == 1.0 else t + c * h, work)
     it[I_NF] += last - first
 
 
@@ -223,13 +224,14 @@ def run(  # type: ignore[no-untyped-def]
         if adaptive == 1 and not on_stop and too_small(t, h, fl[F_DTMIN]):
             return UNSTABLE if it[I_BAD] == 1 else DTMIN
         tnew = tstops[it[I_STOP]] if on_stop else t + h
+        tend = end_of_step(it, tstops.size, h, tnew, on_stop)
         it[I_ITER] += 1
 
         if it[I_K0] == 0:
             call_rhs(it[I_F], buf, k0, buf, ROW_U * n, p, t, work)
             it[I_NF] += 1
             it[I_K0] = 1
-        _stages(it, buf, p, work, tab, coef, t, h, tnew, 1, stages)
+        _stages(it, buf, p, work, tab, coef, t, h, tend, 1, stages)
         if not fsal:
             combine(buf, ROW_UNEW * n, ROW_U * n, h, coef, tab[TAB_B], k0, stages, n)
 
@@ -262,7 +264,7 @@ def run(  # type: ignore[no-untyped-def]
         it[I_NACC] += 1
         extras = tab[TAB_TOTAL] > stages and wants_poly(fl, it, tnew, saveat)
         if extras:
-            _stages(it, buf, p, work, tab, coef, t, h, tnew, stages, tab[TAB_TOTAL])
+            _stages(it, buf, p, work, tab, coef, t, h, tend, stages, tab[TAB_TOTAL])
         if wants_poly(fl, it, tnew, saveat):
             _polynomial(it, buf, tab, coef, h)
         save_step(
@@ -277,6 +279,8 @@ def run(  # type: ignore[no-untyped-def]
 
         copy_row(buf, ROW_U * n, ROW_UNEW * n, n)
         known = stages - 1 if fsal else (tab[TAB_FIRST_FROM] if extras else -1)
+        if tend != tnew:  # f may jump here
+            known = -1
         if known >= 0:
             copy_row(buf, k0, k0 + known * n, n)
         it[I_K0] = 1 if known >= 0 else 0

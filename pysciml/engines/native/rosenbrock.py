@@ -38,6 +38,7 @@ from pysciml.engines.native.common import (
     F_STIFF_BOUND,
     F_T,
     F_TDIR,
+    F_TEND,
     F_TNEW,
     FACTOR,
     GROW,
@@ -87,6 +88,7 @@ from pysciml.engines.native.common import (
     clip_step,
     combine,
     copy_row,
+    end_of_step,
     error_norm,
     first_step,
     has_room,
@@ -329,7 +331,7 @@ def _right_hand_side(fl, it, tab, coef, buf, mass, pat, p, work, s):  # type: ig
     """Row of stage s becomes the right-hand side of its linear system."""
     n = it[I_N]
     stages = tab[ROS_STAGES]
-    t, h, tnew = fl[F_T], fl[F_H], fl[F_TNEW]
+    t, h, tend = fl[F_T], fl[F_H], fl[F_TEND]
     k = ROW_K * n
     out = k + s * n
     if s == 0:
@@ -337,7 +339,7 @@ def _right_hand_side(fl, it, tab, coef, buf, mass, pat, p, work, s):  # type: ig
     else:
         combine(buf, ROW_TMP * n, ROW_U * n, 1.0, coef, tab[ROS_A] + s * stages, k, s, n)
         c = coef[tab[ROS_C] + s]
-        call_rhs(it[I_F], buf, out, buf, ROW_TMP * n, p, tnew if c == 1.0 else t + c * h, work)
+        call_rhs(it[I_F], buf, out, buf, ROW_TMP * n, p, tend if c == 1.0 else t + c * h, work)
         it[I_NF] += 1
         at = tab[ROS_CC] + s * stages
         combine(buf, ROW_TMP * n, ROW_ZERO * n, 1.0 / h, coef, at, k, s, n)
@@ -445,6 +447,7 @@ def run(  # type: ignore[no-untyped-def]
                 return UNSTABLE if it[I_BAD] == 1 else DTMIN
             fl[F_H] = h
             fl[F_TNEW] = stop if on_stop else fl[F_T] + h
+            fl[F_TEND] = end_of_step(it, tstops.size, h, fl[F_TNEW], on_stop)
             it[I_ON_STOP] = 1 if on_stop else 0
             it[I_ITER] += 1
             regular = _factor(it, mat, mass, pat, pivots, sizes, 1.0 / (coef[0] * h))
