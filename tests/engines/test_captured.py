@@ -53,11 +53,11 @@ def test_f(name, form):
         assert_close(got, problem.f_scipy(0.3, y))
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_jac(name):
+@pytest.mark.parametrize(("name", "form"), [case for case in FORMS if case[0] in SMALL])
+def test_jac(name, form):
     """Against the analytic Jacobian, which a test of its own compares with the complex step."""
     problem = PROBLEMS[name]
-    captured = model(problem)
+    captured = model(problem, form)
     for y in points(problem):
         got = captured.jac(y, parameters(problem), 0.3)
         expected = problem.jac(0.3, y)
