@@ -114,9 +114,10 @@ class Solution:
             bad = times[~((times >= low) & (times <= high))].flat[0]
             raise ValueError(f"t must lie in the solved span [{low}, {high}]; got {bad}")
         flat = self._interpolate(times.reshape(-1))
-        if self.options.save_idxs is not None:
-            return flat[:, self.options.save_idxs].reshape(*times.shape, -1)
-        return flat.reshape(*times.shape, *self.problem.u0.shape)[()]
+        kept = self.options.save_idxs
+        if kept is not None:
+            return flat[:, kept].reshape((*times.shape, len(kept)))
+        return flat.reshape((*times.shape, *self.problem.u0.shape))[()]
 
     def __len__(self) -> int:
         return len(self.t)
