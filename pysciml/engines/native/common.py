@@ -93,7 +93,8 @@ DONE, AGAIN, GROW, MAXITERS, DTMIN, UNSTABLE, SWITCH, FACTOR, SOLVE, BAD_START =
 ROW_U, ROW_UNEW, ROW_TMP = 0, 1, 2
 
 EPS = 2.220446049250313e-16
-FLAGS = {"contract", "reassoc"}  # fused multiply-add, vectorised sums; NaN and inf keep working
+# Fused multiply-add. Vectorised sums ("reassoc") would cost more than they bring in short loops.
+FLAGS = {"contract"}
 
 # Nothing here allocates: without reference counts the loops are faster and compile sooner.
 # The entry points are kept on disk; the helpers become part of them.
@@ -135,11 +136,23 @@ def signature(returns: str, *arguments: str) -> str:
 def combine(buf, out, base, scale, coef, coef_at, first, m, n):  # type: ignore[no-untyped-def]
     """buf[out:] = buf[base:] + scale * sum_j coef[coef_at + j] * buf[first + j*n:], j < m."""
     if n < 16:
-        for i in range(n):
-            acc = 0.0
+        for i in range(0, n - 1, 2):  # two components at once fill a register
+            at = first + i
+            acc0, acc1 = 0.0, 0.0
             for j in range(m):
-                acc += load(coef, coef_at + j) * load(buf, first + j * n + i)
-            store(buf, out + i, load(buf, base + i) + scale * acc)
+                c = load(coef, coef_at + j)
+                acc0 += c * load(buf, at)
+                acc1 += c * load(buf, at + 1)
+                at += n
+            store(buf, out + i, load(buf, base + i) + scale * acc0)
+            store(buf, out + i + 1, load(buf, base + i + 1) + scale * acc1)
+        if n % 2 == 1:
+            at = first + n - 1
+            acc0 = 0.0
+            for j in range(m):
+                acc0 += load(coef, coef_at + j) * load(buf, at)
+                at += n
+            store(buf, out + n - 1, load(buf, base + n - 1) + scale * acc0)
         return
     # Long rows: pass over four of them at a time.
     for i in range(n):
@@ -286,7 +299,8 @@ def save_start(fl, it, buf, saveat, t_out, u_out, idxs):  # type: ignore[no-unty
         it[I_SAVE] += 1
     if it[I_EVERYSTEP] == 1:
         t_out[0] = fl[F_T]
-        store_state(buf, ROW_U * n, n, idxs, nidx, u_out, 0)
+        # I_NOUT is 0 here; a literal would have the helper compiled once more
+        store_state(buf, ROW_U * n, n, idxs, nidx, u_out, it[I_NOUT])
         it[I_NOUT] = 1
 
 

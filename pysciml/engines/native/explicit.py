@@ -73,7 +73,7 @@ from pysciml.engines.native.common import (
     too_small,
     wants_poly,
 )
-from pysciml.engines.native.pointers import call_rhs, load, store
+from pysciml.engines.native.pointers import call_rhs, load
 from pysciml.engines.native.tableau import (
     TAB_A,
     TAB_B,
@@ -91,7 +91,8 @@ from pysciml.engines.native.tableau import (
 )
 
 ROW_GA, ROW_GB = 3, 4  # arguments of the two stages of the stiffness test
-ROW_Q = 5  # rows of the step's polynomial; the stages lie behind them
+ROW_ZERO = 5
+ROW_Q = 6  # rows of the step's polynomial; the stages lie behind them
 
 
 def rows_needed(degree: int, stages_total: int) -> int:
@@ -128,15 +129,9 @@ def _polynomial(it, buf, tab, coef, h):  # type: ignore[no-untyped-def]
     q = ROW_Q * n
     k = (ROW_Q + degree + 1) * n
     copy_row(buf, q, ROW_U * n, n)
-    for j in range(1, degree + 1):
-        for i in range(n):
-            store(buf, q + j * n + i, 0.0)
-        for s in range(total):
-            weight = h * load(coef, tab[TAB_R] + s * degree + j - 1)
-            if weight != 0.0:
-                for i in range(n):
-                    x = load(buf, q + j * n + i) + weight * load(buf, k + s * n + i)
-                    store(buf, q + j * n + i, x)
+    for j in range(degree):
+        at = tab[TAB_R] + j * total
+        combine(buf, q + (j + 1) * n, ROW_ZERO * n, h, coef, at, k, total, n)
 
 
 @njit(**HELPER)
@@ -166,9 +161,7 @@ def _error(it, buf, tab, coef, h, tol):  # type: ignore[no-untyped-def]
     """Scaled norm of the embedded error estimate."""
     n = it[I_N]
     k = (ROW_Q + tab[TAB_DEGREE] + 1) * n
-    for i in range(n):
-        store(buf, ROW_TMP * n + i, 0.0)
-    combine(buf, ROW_TMP * n, ROW_TMP * n, h, coef, tab[TAB_E], k, tab[TAB_STAGES], n)
+    combine(buf, ROW_TMP * n, ROW_ZERO * n, h, coef, tab[TAB_E], k, tab[TAB_STAGES], n)
     return error_norm(buf, ROW_TMP * n, ROW_U * n, ROW_UNEW * n, n, tol, it[I_ATOL1], it[I_RTOL1])
 
 
@@ -205,6 +198,7 @@ def run(  # type: ignore[no-untyped-def]
     stages, fsal = tab[TAB_STAGES], tab[TAB_FSAL] == 1
     adaptive = it[I_ADAPTIVE]
     tdir = fl[F_TDIR]
+    second = np.int64(1)  # a literal would have the helper compiled twice
     if it[I_STARTED] == 0 and not _start(
         fl, it, buf, p, work, tab, tol, saveat, t_out, u_out, idxs
     ):
@@ -231,7 +225,7 @@ def run(  # type: ignore[no-untyped-def]
             call_rhs(it[I_F], buf, k0, buf, ROW_U * n, p, t, work)
             it[I_NF] += 1
             it[I_K0] = 1
-        _stages(it, buf, p, work, tab, coef, t, h, tend, 1, stages)
+        _stages(it, buf, p, work, tab, coef, t, h, tend, second, stages)
         if not fsal:
             combine(buf, ROW_UNEW * n, ROW_U * n, h, coef, tab[TAB_B], k0, stages, n)
 

@@ -90,7 +90,7 @@ def _pack(tableau: ExplicitTableau) -> tuple[NDArray[np.int64], NDArray[np.float
     if tableau.e is not None:
         e[: len(tableau.e)] = tableau.e
     r = hermite_rows(b) if tableau.r is None else np.asarray(tableau.r, dtype=float)
-    parts = [a.ravel(), np.asarray(tableau.c, dtype=float), b, e, r.ravel()]
+    parts = [a.ravel(), np.asarray(tableau.c, dtype=float), b, e, r.T.ravel()]
     offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])[:-1]])
     ints = np.array(
         [
