@@ -104,7 +104,7 @@ def _require(*packages: str) -> None:
 def _pysciml(engine: str, alg: str) -> Run:
     state = engines.availability(engine)
     if not state.ready:
-        raise NotInstalled(f"{state.reason} {state.remedy}".strip())
+        raise NotInstalled(f"{state.reason}. {state.remedy}".rstrip(". "))
     problem = ODEProblem(lotka_volterra, U0, TSPAN, P)
     return lambda: solve(problem, alg, engine, STEP, TOLERANCE, TOLERANCE).u
 

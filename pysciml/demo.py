@@ -185,7 +185,7 @@ def engine_times(problem: ODEProblem) -> list[str]:
     for name in engines.NAMES:
         state = engines.availability(name)
         if not state.ready:
-            remedy = f" To get it: {state.remedy}" if state.remedy else ""
+            remedy = f". To get it: {state.remedy}" if state.remedy else ""
             lines.append(f"  {name:<7} not available: {state.reason}{remedy}")
             continue
 

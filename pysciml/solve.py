@@ -145,6 +145,8 @@ def solve(
         The engine lacks what was asked for; the message names one that has it.
     SolveError
         The solve stopped early; `error.solution` holds what was computed.
+    KeyboardInterrupt
+        Ctrl-C. On the native engine its `solution` holds what was computed.
     """
     if unknown:
         raise TypeError(_unknown_options(unknown))
@@ -205,7 +207,11 @@ def solve(
         dense,
         method_options,
     )
-    raw = runner.solve(problem, alg, options)
+    try:
+        raw = runner.solve(problem, alg, options)
+    except KeyboardInterrupt as interrupt:
+        _keep_partial(interrupt, problem, runner.name, options)
+        raise
     solution = Solution(problem, runner.name, options, raw)
     if raise_on_failure and raw.retcode != "Success":
         raise SolveError(_failure(solution), solution)
@@ -263,6 +269,15 @@ def _not_an_algorithm(alg: Any) -> str:
     if callable(alg) and hasattr(alg, "__name__"):
         hint = f"; pass its name, {alg.__name__!r}"
     return f'alg must be the name of a method, such as "Tsit5"; got {check.describe(alg)}{hint}'
+
+
+def _keep_partial(
+    interrupt: KeyboardInterrupt, problem: ODEProblem, engine: str, options: SolveOptions
+) -> None:
+    """What an interrupted engine had computed goes along as `interrupt.solution`."""
+    raw = getattr(interrupt, "partial", None)
+    if raw is not None:
+        interrupt.solution = Solution(problem, engine, options, raw)  # type: ignore[attr-defined]
 
 
 def _failure(solution: Solution) -> str:

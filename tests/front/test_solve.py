@@ -155,6 +155,20 @@ class TestFailure:
             sml.solve(problem, engine="native")
 
 
+def test_ctrl_c_keeps_what_was_computed(problem, recorder, monkeypatch):
+    solve = recorder.solve
+
+    def interrupted(*arguments):
+        stop = KeyboardInterrupt()
+        stop.partial = solve(*arguments)
+        raise stop
+
+    monkeypatch.setattr(recorder, "solve", interrupted)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        sml.solve(problem, engine="native")
+    assert raised.value.solution.u.shape == (2, 2)
+
+
 class TestAuto:
     @pytest.fixture
     def julia(self, monkeypatch):
