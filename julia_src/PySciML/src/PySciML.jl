@@ -28,6 +28,7 @@ using SciMLLogging: SciMLLogging
 using SparseArrays: SparseArrays, SparseMatrixCSC, nzrange, rowvals, nonzeros, sparse
 
 include("interrupt.jl")
+include("elementary.jl")
 include("kernels.jl")
 include("sparse.jl")
 include("model.jl")

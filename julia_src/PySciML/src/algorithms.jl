@@ -132,7 +132,19 @@ function construct(T, name::Symbol, inner, options)
     if differentiates
         get!(given, :autodiff, AutoFiniteDiff())
     end
-    return Base.invokelatest(T, inner...; given...)
+    return call_constructor(T, inner, given)
+end
+
+# Some options are types (`lazy = Val(false)`, `max_order = Val(3)`): plain values stand for them.
+function call_constructor(T, inner, options)
+    try
+        return Base.invokelatest(T, inner...; options...)
+    catch error
+        error isa Union{MethodError, TypeError} || rethrow()
+        typed = Dict(k => v isa Union{Bool, Int} ? Val(v) : v for (k, v) in options)
+        typed == options && rethrow()
+        return Base.invokelatest(T, inner...; typed...)
+    end
 end
 
 members(alg::CompositeAlgorithm) = alg.algs

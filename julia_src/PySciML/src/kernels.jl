@@ -9,6 +9,7 @@ const VBody = FunctionWrapper{Nothing, Tuple{Vec, Vec, Vec, Float64, Vec, Vec}}
 "Where generated source lives. Names come from a hash of the text, so they never collide."
 module Generated
 using LinearAlgebra
+using ..Elementary
 end
 
 const COMPILED = Dict{String, Function}()
