@@ -64,6 +64,31 @@ class RawSolution:
 
 
 @dataclass(frozen=True)
+class Cotangents:
+    """The gradient of a scalar with respect to what a solve starts from."""
+
+    u0: Array  # (n,)
+    p: Array  # (n_p,)
+
+
+#: (len(t), n) gradient of a scalar with respect to the saved states -> its `Cotangents`
+Pullback = Callable[[Array], Cotangents]
+
+
+@dataclass(frozen=True)
+class AdjointOptions:
+    """How a solve is differentiated backwards, already checked by `pysciml.sensitivity`.
+
+    `sensealg`: a name out of the engine's `sensealgs()`; None: the engine's own choice.
+    """
+
+    sensealg: str | None = None
+    checkpointing: bool | None = None  # recompute instead of keeping every step; None: when large
+    abstol: float | None = None  # of a backward solve; None: as the forward one
+    reltol: float | None = None
+
+
+@dataclass(frozen=True)
 class Availability:
     """Whether an engine can run now, and if not, what mends it."""
 
@@ -82,3 +107,18 @@ class Engine(Protocol):
     def algorithms(self) -> tuple[str, ...]: ...
 
     def solve(self, problem: ODEProblem, alg: str | None, options: SolveOptions) -> RawSolution: ...
+
+    def sensealgs(self) -> tuple[str, ...]:
+        """Names of the ways in which `solve_with_pullback` can differentiate."""
+        ...
+
+    def solve_with_pullback(
+        self, problem: ODEProblem, alg: str | None, options: SolveOptions, adjoint: AdjointOptions
+    ) -> tuple[RawSolution, Pullback]:
+        """Solve, and keep what differentiating it backwards takes.
+
+        The pullback may be called any number of times, until the next solve or much later; it is
+        the transpose of d(saved states)/d(u0, p). `options.save_idxs` is None and `options.dense`
+        False. After a failed solve the pullback is for the states that were saved.
+        """
+        ...
