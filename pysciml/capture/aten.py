@@ -40,9 +40,9 @@ def translate(
     """The Program of a tape whose inputs have these names and shapes; `shape` is the output's."""
     b = Builder()
     values: dict[int, Any] = {}
-    for slot, (input_name, its_shape) in zip(tape.inputs, inputs, strict=True):
+    for position, (input_name, its_shape) in zip(tape.inputs, inputs, strict=True):
         flat = () if its_shape == () and input_name == "t" else (math.prod(its_shape),)
-        values[slot] = Ref(b.reshape(b.input(input_name, flat), its_shape))
+        values[position] = Ref(b.reshape(b.input(input_name, flat), its_shape))
 
     def fill(x: Any) -> Any:
         return values[x.index] if isinstance(x, Slot) else x
@@ -610,11 +610,6 @@ def _mean(b: Builder, x: Any, dim: Any = None, keepdim: bool = False, dtype: Any
     axes = _axes(b, x, dim)
     count = math.prod(_shape(b, x)[a] for a in axes)
     return _ew(b, "div", Ref(b.reduce("sum", _value(b, x), axes, keepdim)), float(count))
-
-
-@_aten("prod")
-def _prod(b: Builder, x: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> int:
-    return b.reduce("prod", _value(b, x), _axes(b, x, dim), keepdim)
 
 
 @_aten("amax")

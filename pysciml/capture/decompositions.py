@@ -77,6 +77,22 @@ def _cumsum(x: torch.Tensor, dim: int, *, dtype: Any = None) -> torch.Tensor:
     return torch.movedim(torch.movedim(x, dim, -1) @ lower.T, -1, dim)
 
 
+def _prod(x: torch.Tensor, *, dtype: Any = None) -> torch.Tensor:
+    return _prod_along(x.reshape(-1), 0)
+
+
+def _prod_along(
+    x: torch.Tensor, dim: int, keepdim: bool = False, *, dtype: Any = None
+) -> torch.Tensor:
+    """Halves multiplied until one is left: PyTorch's own derivative looks for zeros in the data."""
+    x = torch.movedim(x, dim, 0)
+    while len(x) > 1:
+        half = len(x) // 2
+        x = torch.cat([x[:half] * x[half : 2 * half], x[2 * half :]])
+    product = x[0] if len(x) else torch.ones(x.shape[1:], dtype=torch.float64)
+    return product.unsqueeze(dim) if keepdim else product
+
+
 def _copy(into: torch.Tensor, source: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
     """PyTorch has no derivative for the functional copy."""
     return source.expand(into.shape).to(into.dtype).clone()
@@ -117,6 +133,8 @@ _OWN: dict[Any, Callable[..., Any]] = {
     _aten.native_layer_norm.default: _native_layer_norm,
     _aten.copy.default: _copy,
     _aten.cumsum.default: _cumsum,
+    _aten.prod.default: _prod,
+    _aten.prod.dim_int: _prod_along,
 }
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from pysciml.capture import aten, numpy_style
+from pysciml.capture.batch import batched
 from pysciml.capture.parameters import Parameters
 from pysciml.capture.program import Program
 from pysciml.capture.record import (
@@ -80,13 +81,7 @@ class Model:
 
     @cached_property
     def jac(self) -> Program:
-        def jac(u: torch.Tensor, p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            pullback = torch.func.vjp(lambda u: self._flat(u, p, t), u)[1]
-            rows = torch.eye(self.n, dtype=torch.float64)
-            (jacobian,) = torch.func.vmap(pullback)(rows)
-            return jacobian.reshape(self.n, self.n)
-
-        return self._record("jac", jac)
+        return batched(self.vjp, "jac", "w", np.eye(self.n))
 
     @cached_property
     def tgrad(self) -> Program:

@@ -8,7 +8,7 @@ Every operation is one of six kinds, so a reader of a Program has six cases to h
 - ``gather``  every structural operation: slices, transposes, broadcasts, rolls, concatenations.
   ``attr`` is an integer array of the output's shape that indexes into the operands, flattened and
   laid end to end; -1 stands for zero
-- ``sum``/``prod``/``amax``/``amin``  reductions (``attr``: the axes, sorted)
+- ``sum``/``amax``/``amin``  reductions (``attr``: the axes, sorted)
 - ``matmul``  ``(..., m, k) @ (..., k, n)`` with equal leading axes
 """
 
@@ -83,7 +83,6 @@ COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 LOGIC = frozenset({"not", "and", "or"})
 REDUCTIONS: dict[str, Callable[..., Any]] = {
     "sum": np.sum,
-    "prod": np.prod,
     "amax": np.max,
     "amin": np.min,
 }

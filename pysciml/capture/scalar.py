@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pysciml.capture.program import ELEMENTWISE, Node, Program
+from pysciml.capture.program import ELEMENTWISE, REDUCTIONS, Node, Program
 from pysciml.capture.ssa import Ssa
 
 
@@ -36,7 +36,7 @@ def _cost(node: Node, program: Program) -> int:
         return node.size
     if node.op == "matmul":
         return 2 * node.size * program.nodes[node.args[0]].shape[-1]
-    if node.op in ("sum", "prod", "amax", "amin"):
+    if node.op in REDUCTIONS:
         return program.nodes[node.args[0]].size
     return 0
 
@@ -69,15 +69,14 @@ def _expand(ssa: Ssa, node: Node, operands: list[NDArray[Any]]) -> NDArray[Any]:
     return np.array(flat, dtype=np.intp).reshape(node.shape)
 
 
-_COMBINE = {"sum": "add", "prod": "mul", "amax": "maximum", "amin": "minimum"}
+_COMBINE = {"sum": "add", "amax": "maximum", "amin": "minimum"}
 
 
 def _expand_reduction(ssa: Ssa, node: Node, operand: NDArray[Any]) -> NDArray[Any]:
     kept = [a for a in range(operand.ndim) if a not in node.attr]
     rows = np.transpose(operand, (*kept, *node.attr)).reshape(max(node.size, 1), -1)
     combine: Callable[[int, int], int] = lambda x, y: ssa.apply(_COMBINE[node.op], x, y)  # noqa: E731
-    empty = ssa.const(1.0 if node.op == "prod" else 0.0)
-    flat = [_fold(combine, [int(x) for x in row], empty) for row in rows]
+    flat = [_fold(combine, [int(x) for x in row], ssa.const(0.0)) for row in rows]
     return np.array(flat, dtype=np.intp).reshape(node.shape)
 
 

@@ -217,6 +217,7 @@ def _import_file(name: str, path: Path) -> Any:
     specification = importlib.util.spec_from_file_location(name, path)
     assert specification is not None and specification.loader is not None
     module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # Numba looks it up when it stores code, and when it loads it
     specification.loader.exec_module(module)
     return module
 

@@ -218,7 +218,7 @@ def test_matrix_state() -> None:
     model = capture(diffusion, np.ones((4, 3)), 0.1)
     u = np.random.default_rng(0).normal(size=(4, 3))
     expected = 0.1 * (np.roll(u, 1, 0) + np.roll(u, -1, 0) - 2 * u)
-    np.testing.assert_allclose(model.f(u, [0.1], 0.0), expected, atol=1e-15)
+    np.testing.assert_allclose(model.f(u, [0.1], 0.0), expected.ravel(), atol=1e-15)
     assert model.sparsity().nnz == 12 * 3
 
 
@@ -234,3 +234,14 @@ def test_capture_leaves_the_users_modules_alone() -> None:
     capture(plain_math, np.ones(2), [0.3, 0.8])
     assert set(globals()) == before and exp is math.exp
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_products_differentiate_at_zeros() -> None:
+    def f(u, p, t):
+        return torch.stack([torch.prod(u), torch.prod(u.reshape(2, 2), 1)[0], u[0], u[1]])
+
+    model = capture(f, np.ones(4))
+    u = np.array([2.0, 0.0, 3.0, 5.0])
+    np.testing.assert_array_equal(model.f(u, [], 0.0), [0.0, 0.0, 2.0, 0.0])
+    expected = [[0, 30, 0, 0], [0, 2, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]]
+    np.testing.assert_array_equal(model.jac(u, [], 0.0), expected)
