@@ -150,10 +150,63 @@ def solve(
     """
     if unknown:
         raise TypeError(_unknown_options(unknown))
+    check_problem(problem, alg)
+    options = solve_options(
+        problem,
+        saveat,
+        abstol,
+        reltol,
+        dt=dt,
+        dtmin=dtmin,
+        dtmax=dtmax,
+        maxiters=maxiters,
+        adaptive=adaptive,
+        tstops=tstops,
+        save_idxs=save_idxs,
+        save_everystep=save_everystep,
+        dense=dense,
+        alg_options=alg_options,
+    )
+    if raise_on_failure is not True:
+        raise_on_failure = check.as_flag(raise_on_failure, "raise_on_failure")
+    runner = engines.get(engine)
+    try:
+        raw = runner.solve(problem, alg, options)
+    except KeyboardInterrupt as interrupt:
+        _keep_partial(interrupt, problem, runner.name, options)
+        raise
+    solution = Solution(problem, runner.name, options, raw)
+    if raise_on_failure and raw.retcode != "Success":
+        raise SolveError(_failure(solution), solution)
+    return solution
+
+
+def check_problem(problem: Any, alg: Any) -> None:
+    """Refuse what is no problem, or no name of a method."""
     if type(problem) is not ODEProblem and not isinstance(problem, ODEProblem):
         raise TypeError(f"problem must be an ODEProblem; got {check.describe(problem)}")
     if alg is not None and type(alg) is not str:
         raise TypeError(_not_an_algorithm(alg))
+
+
+def solve_options(
+    problem: ODEProblem,
+    saveat: Any = None,
+    abstol: Any = 1e-6,
+    reltol: Any = 1e-3,
+    *,
+    dt: float | None = None,
+    dtmin: float = 0.0,
+    dtmax: float | None = None,
+    maxiters: int = 100_000,
+    adaptive: bool = True,
+    tstops: Any = None,
+    save_idxs: Any = None,
+    save_everystep: bool = True,
+    dense: bool | None = None,
+    alg_options: Mapping[str, Any] | None = None,
+) -> SolveOptions:
+    """The options of `solve`, checked and normalised for an engine."""
     tspan = problem.tspan
 
     # The plain values of a plain call pass by type alone; everything else goes through `check`.
@@ -187,12 +240,9 @@ def solve(
         dense = saveat is None and save_everystep
     elif type(dense) is not bool:
         dense = check.as_flag(dense, "dense")
-    if raise_on_failure is not True:
-        raise_on_failure = check.as_flag(raise_on_failure, "raise_on_failure")
     method_options = {} if alg_options is None else _method_options(alg_options)
 
-    runner = engines.get(engine)
-    options = SolveOptions(
+    return SolveOptions(
         saveat,
         abstol,
         reltol,
@@ -207,15 +257,6 @@ def solve(
         dense,
         method_options,
     )
-    try:
-        raw = runner.solve(problem, alg, options)
-    except KeyboardInterrupt as interrupt:
-        _keep_partial(interrupt, problem, runner.name, options)
-        raise
-    solution = Solution(problem, runner.name, options, raw)
-    if raise_on_failure and raw.retcode != "Success":
-        raise SolveError(_failure(solution), solution)
-    return solution
 
 
 def save_times(saveat: Any, tspan: tuple[float, float]) -> Array:

@@ -145,7 +145,6 @@ def _reduction_lines(
     free = len(nest.extent) - nest.reduced
     operation, start = {
         "sum": ("add", "0.0"),
-        "prod": ("mul", "1.0"),
         "amax": ("maximum", f"(-{dialect.infinity})"),
         "amin": ("minimum", dialect.infinity),
     }[loop.combine]
