@@ -44,7 +44,7 @@ class ODEProblem:
         The message names the argument, what came and what was expected.
     """
 
-    __slots__ = ("_p_flat", "_source", "mass_matrix", "names", "p", "tspan", "u0", "u0_flat")
+    __slots__ = ("_p", "_p_flat", "_source", "mass_matrix", "names", "tspan", "u0", "u0_flat")
 
     def __init__(
         self,
@@ -59,10 +59,10 @@ class ODEProblem:
         _check_right_hand_side(f)
         self._set_u0(check.as_state(u0))
         self.tspan = check.as_tspan(tspan)
-        self.p = check.as_parameters(p)
+        self._p = check.as_parameters(p)
         self.mass_matrix = check.as_mass_matrix(mass_matrix, self.u0_flat.size)
         self.names = check.as_names(names, self.u0_flat.size)
-        self._source = _Source(f, self.u0, self.p)
+        self._source = _Source(f, self.u0, self._p)
         self._p_flat: Array | None = None
 
     @property
@@ -76,10 +76,17 @@ class ODEProblem:
         return self._source.model or self._source.capture()
 
     @property
+    def p(self) -> Any:
+        """The parameters in the user's own structure."""
+        if self._p is _UNSET:
+            self._p = self.model.parameters.unflatten(self._p_flat)
+        return self._p
+
+    @property
     def p_flat(self) -> Array:
         """The parameters as one float64 vector, in the order of `model.parameters`."""
         if self._p_flat is None:
-            self._p_flat = self._source.flatten(self.p)
+            self._p_flat = self._source.flatten(self._p)
         return self._p_flat
 
     def remake(self, *, u0: Any = _UNSET, p: Any = _UNSET, tspan: Any = _UNSET) -> ODEProblem:
@@ -98,9 +105,24 @@ class ODEProblem:
         else:
             new._set_u0(self._same_shape(u0))
         if p is _UNSET:
-            new.p, new._p_flat = self.p, self._p_flat
+            new._p, new._p_flat = self._p, self._p_flat
         else:
-            new.p, new._p_flat = self._source.new_parameters(p)
+            new._p, new._p_flat = self._source.new_parameters(p)
+        return new
+
+    def at(self, u0_flat: Array, p_flat: Array) -> ODEProblem:
+        """`remake` for inner loops: flat float64 values, neither checked nor copied.
+
+        The arrays have n and n_p entries and are not changed as long as the problem is used.
+        """
+        new = object.__new__(ODEProblem)
+        new._source = self._source
+        new.mass_matrix = self.mass_matrix
+        new.names = self.names
+        new.tspan = self.tspan
+        new.u0 = u0_flat.reshape(self.u0.shape)
+        new.u0_flat = u0_flat
+        new._p, new._p_flat = _UNSET, p_flat
         return new
 
     def __repr__(self) -> str:

@@ -1,0 +1,176 @@
+"""What `fit` minimises, as plain data, and its value and gradient on any engine.
+
+An `Objective` is everything that an optimisation loop needs and nothing that is Python's own, so
+an engine can run the whole loop itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from pysciml.capture.interpret import prepare
+from pysciml.capture.program import Program
+from pysciml.engines.base import AdjointOptions, Array, Engine, RawSolution, SolveOptions
+
+if TYPE_CHECKING:
+    from pysciml.problems import ODEProblem
+    from pysciml.train.optimisers import Stage
+
+_NOTHING = np.zeros(0)
+
+
+@dataclass(frozen=True)
+class Solve:
+    """One initial value problem of an objective.
+
+    `problem` gives the model, tspan and mass matrix; its u0 and p are replaced at each evaluation.
+    `options.saveat` is set, and `options.dense` is False.
+    """
+
+    problem: ODEProblem
+    options: SolveOptions
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A scalar function of `theta`, a vector of `size` unknowns without bounds.
+
+    With n and n_p the numbers of states and parameters of the model that all `solves` share, and
+    K = len(solves), its value at theta is computed as follows.
+
+    1. ``starts(theta)`` gives one vector of K*n + n_p numbers: u0 of solves[0], ..., u0 of
+       solves[K-1], and then the flat parameters p, the same for all solves.
+    2. Each solve, with its u0 and p, by the method `alg` (None: the engine's default), gives its
+       saved states, (len(saveat), n). `U` is all of them in the order of `solves`, each row-major,
+       laid end to end: `n_saved` numbers.
+    3. ``loss(U, theta)`` gives [L, dL/dU, dL/dtheta], 1 + n_saved + size numbers, where dL/dtheta
+       is at constant U. L is the value.
+
+    For the gradient, dL/dU goes through the pullback of each solve. The cotangents
+    w = [of each u0, ..., of p summed over the solves], in the layout of `starts`, go through
+    ``starts_vjp(theta, w)``, which gives the `size` numbers w^T d starts/d theta. The gradient is
+    dL/dtheta + starts_vjp(theta, w).
+
+    All three are `Program`s with the inputs (u, p, t) of a right-hand side, so that they compile
+    with ``compile_program`` to ``f(out, u, p, t, work)`` and with Julia's generator to the same:
+
+    | program | u | p | t | output |
+    |---|---|---|---|---|
+    | `starts` | theta (size) | empty | any | (K*n + n_p,) |
+    | `starts_vjp` | theta (size) | w (K*n + n_p) | any | (size,) |
+    | `loss` | U (n_saved) | theta (size) | any | (1 + n_saved + size,) |
+
+    There may be no solves (K = 0, collocation): then U is empty, and so is the part of u0 in
+    `starts`. A solve whose retcode is not "Success", or a value or gradient that is not finite, is
+    a failed trial: it must not end an optimisation, but cost it the trial.
+    """
+
+    size: int
+    solves: tuple[Solve, ...]
+    starts: Program
+    starts_vjp: Program
+    loss: Program
+    alg: str | None = None
+    adjoint: AdjointOptions = field(default_factory=AdjointOptions)
+
+    @property
+    def n_saved(self) -> int:
+        """Length of U."""
+        return int(self.loss.input_shape("u")[0])
+
+
+#: What a loop tells after each iteration: (number of the stage, value, theta at that value).
+#: True asks it to stop. It may raise KeyboardInterrupt.
+Report = Callable[[int, float, Array], bool]
+
+
+class MinimisingEngine(Protocol):
+    """An engine that runs whole optimisations itself. `fit` uses this where an engine has it."""
+
+    def minimise(
+        self, objective: Objective, theta0: Array, stages: Sequence[Stage], report: Report
+    ) -> None:
+        """Run the stages one after another, the first from theta0, each later one from the best
+        theta so far.
+
+        `report` is called once for each iteration of a stage, with the value and the theta that it
+        belongs to; what is best is the caller's to remember. A stage is one of the dataclasses of
+        `pysciml.train.optimisers`: `Adam` (use its `rates()`, `betas`, `epsilon` and `clip`),
+        `LBFGS` or `BFGS`, with `iterations` and its other fields. True from `report` ends the
+        stage that runs.
+        """
+        ...
+
+
+class FailedTrial(Exception):
+    """The objective has no value here. `raw` is the solve that failed, if one did."""
+
+    def __init__(self, reason: str, solve: int | None = None, raw: RawSolution | None = None):
+        super().__init__(reason)
+        self.solve = solve
+        self.raw = raw
+
+
+class ObjectiveFunction:
+    """theta -> (value, gradient) on one engine.
+
+    Raises `FailedTrial` where a solve fails or a number is not finite. `alg` is the full name of
+    the method that ran last.
+    """
+
+    def __init__(self, engine: Engine, objective: Objective) -> None:
+        self._engine = engine
+        self._objective = objective
+        self._starts = prepare(objective.starts)
+        self._starts_vjp = prepare(objective.starts_vjp)
+        self._loss = prepare(objective.loss)
+        self._states = np.empty(objective.n_saved)
+        self._cotangents = np.zeros(objective.starts.shape[0])
+        self._n = objective.solves[0].problem.u0_flat.size if objective.solves else 0
+        self._parts = _parts(objective)
+        self.alg = ""
+
+    def __call__(self, theta: Array) -> tuple[float, Array]:
+        objective, n = self._objective, self._n
+        starts = self._starts(theta, _NOTHING, 0.0)
+        p = starts[len(objective.solves) * n :]
+        pullbacks = []
+        for k, (solve, part) in enumerate(zip(objective.solves, self._parts, strict=True)):
+            problem = solve.problem.at(starts[k * n : (k + 1) * n], p)
+            raw, pullback = self._engine.solve_with_pullback(
+                problem, objective.alg, solve.options, objective.adjoint
+            )
+            if raw.retcode != "Success":
+                raise FailedTrial(f"{raw.retcode}: {raw.message}", k, raw)
+            self._states[part] = raw.u.reshape(-1)
+            self.alg = raw.alg
+            pullbacks.append(pullback)
+        found = self._loss(self._states, theta, 0.0)
+        value = float(found[0])
+        by_states = found[1 : 1 + self._states.size]
+        by_theta = found[1 + self._states.size :]
+        w = self._cotangents
+        w[len(pullbacks) * n :] = 0.0
+        for k, (pullback, part) in enumerate(zip(pullbacks, self._parts, strict=True)):
+            cotangents = pullback(by_states[part].reshape(-1, n))
+            w[k * n : (k + 1) * n] = cotangents.u0
+            w[len(pullbacks) * n :] += cotangents.p
+        gradient = by_theta + self._starts_vjp(theta, w, 0.0)
+        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+            raise FailedTrial("the loss or its gradient is not finite")
+        return value, gradient
+
+
+def _parts(objective: Objective) -> list[slice]:
+    """Where the saved states of each solve lie in U."""
+    parts, start = [], 0
+    for solve in objective.solves:
+        assert solve.options.saveat is not None
+        end = start + solve.options.saveat.size * solve.problem.u0_flat.size
+        parts.append(slice(start, end))
+        start = end
+    return parts
