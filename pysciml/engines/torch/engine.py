@@ -1,8 +1,8 @@
 """torchdiffeq, called the way its own users call it: the honest baseline.
 
-The user's own Python function runs on float64 tensors under `torch.no_grad`, with torchdiffeq's
-`odeint`. No speed trick goes in, and none is kept out. Reference: Chen, torchdiffeq (2018),
-https://github.com/rtqichen/torchdiffeq.
+The user's own Python function runs on float64 tensors with torchdiffeq's `odeint`, under
+`torch.no_grad` unless the solve is to be differentiated. No speed trick goes in, and none is kept
+out. Reference: Chen, torchdiffeq (2018), https://github.com/rtqichen/torchdiffeq.
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pysciml.engines.base import Array, Availability, RawSolution, SolveOptions, Stats
+from pysciml.engines.base import (
+    AdjointOptions,
+    Array,
+    Availability,
+    Cotangents,
+    Pullback,
+    RawSolution,
+    SolveOptions,
+    Stats,
+)
 from pysciml.errors import UnsupportedError
 from pysciml.validation import did_you_mean
 
@@ -35,6 +44,8 @@ _ALIASES = {
     "Midpoint": "midpoint",
     "RK4": "rk4",
 }
+
+_SENSEALGS = ("backprop", "odeint_adjoint")
 
 _UNIFORM_POINTS = 101  # where a method does not tell its own steps
 
@@ -70,6 +81,24 @@ class TorchEngine:
             raw.u = np.ascontiguousarray(raw.u[:, options.save_idxs])
         return raw
 
+    def sensealgs(self) -> tuple[str, ...]:
+        return _SENSEALGS
+
+    def solve_with_pullback(
+        self, problem: ODEProblem, alg: str | None, options: SolveOptions, adjoint: AdjointOptions
+    ) -> tuple[RawSolution, Pullback]:
+        """Solve with `odeint` and backpropagate through it, or with `odeint_adjoint`.
+
+        "backprop", the default, differentiates the very steps taken and keeps all of them in
+        memory; "odeint_adjoint" solves the adjoint equation backwards, with `adjoint`'s tolerances.
+        """
+        sensealg = adjoint.sensealg or "backprop"
+        method = _method(alg)
+        _check_supported(problem, method, options)
+        _check_sensealg(sensealg, method, adjoint)
+        run = _DifferentiableRun(problem, method, options, sensealg, adjoint)
+        return run.solve(), run.pullback
+
 
 class _Stop(Exception):
     """The step limit is reached."""
@@ -86,11 +115,12 @@ class _Run:
         self.options = options
         self.u0 = torch.as_tensor(problem.u0)
         self.p = torch.as_tensor(problem.p_flat)
-        self.tolerances = {
+        self.arguments = {
             "rtol": _tolerance(options.reltol, problem.u0.shape),
             "atol": _tolerance(options.abstol, problem.u0.shape),
+            "method": method,
+            "options": _settings(method, options) or None,
         }
-        self.settings = _settings(method, options)
 
     def solve(self) -> RawSolution:
         times = self._output_times()
@@ -133,24 +163,27 @@ class _Run:
 
     def _odeint(self, rhs: Callable[..., Any], times: Array) -> Array:
         import torch
-        from torchdiffeq import odeint
+
+        with torch.no_grad():
+            found: Array = self._tensors(rhs, times).numpy()
+        return found
+
+    def _tensors(self, rhs: Callable[..., Any], times: Array) -> torch.Tensor:
+        import torch
 
         t0 = self.problem.tspan[0]
         starts_at_t0 = times[0] == t0
         grid = times if starts_at_t0 else np.concatenate(([t0], times))
         if len(grid) == 1:
-            return self.problem.u0[None].copy()
-        with torch.no_grad():
-            states = odeint(
-                rhs,
-                self.u0,
-                torch.as_tensor(grid),
-                method=self.method,
-                options=self.settings or None,
-                **self.tolerances,
-            )
-        found: Array = states.numpy()
-        return found if starts_at_t0 else found[1:]
+            return self.u0[None].clone()
+        states = self._call(rhs, torch.as_tensor(grid))
+        return states if starts_at_t0 else states[1:]
+
+    def _call(self, rhs: Callable[..., Any], grid: torch.Tensor) -> torch.Tensor:
+        from torchdiffeq import odeint
+
+        states: torch.Tensor = odeint(rhs, self.u0, grid, **self.arguments)
+        return states
 
     def _saves_steps(self) -> bool:
         return self.options.saveat is None and self.options.save_everystep
@@ -171,6 +204,69 @@ class _Run:
         if not len(times):
             times = np.array([t0])
         return times, self._odeint(_RightHandSide(self.problem, self.p), times)
+
+
+class _DifferentiableRun(_Run):
+    """A solve whose saved states are still tensors that know where they come from."""
+
+    def __init__(
+        self,
+        problem: ODEProblem,
+        method: str,
+        options: SolveOptions,
+        sensealg: str,
+        adjoint: AdjointOptions,
+    ) -> None:
+        import torch
+
+        super().__init__(problem, method, options)
+        self.u0 = self.u0.clone().requires_grad_()
+        self.p = torch.nn.Parameter(self.p.clone())
+        self._by_adjoint = sensealg == "odeint_adjoint"
+        self._backward = {"adjoint_rtol": adjoint.reltol, "adjoint_atol": adjoint.abstol}
+        self._states: torch.Tensor | None = None
+
+    def solve(self) -> RawSolution:
+        raw = super().solve()
+        if self._states is None or len(self._states) != len(raw.t):  # saved from the callbacks
+            self._odeint(_RightHandSide(self.problem, self.p), raw.t)
+        return raw
+
+    def pullback(self, states_bar: Array) -> Cotangents:
+        import torch
+
+        states = self._states
+        assert states is not None  # `solve` has run
+        u0_bar, p_bar = torch.autograd.grad(
+            states,
+            (self.u0, self.p),
+            torch.as_tensor(states_bar).reshape(states.shape),
+            retain_graph=True,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        return Cotangents(u0_bar.reshape(-1).numpy(), p_bar.numpy())
+
+    def _odeint(self, rhs: Callable[..., Any], times: Array) -> Array:
+        import torch
+
+        with torch.enable_grad():
+            states = self._tensors(rhs, times)
+        self._states = states
+        found: Array = states.detach().numpy()
+        return found
+
+    def _call(self, rhs: Callable[..., Any], grid: torch.Tensor) -> torch.Tensor:
+        if not self._by_adjoint:
+            return super()._call(rhs, grid)
+        from torchdiffeq import odeint_adjoint
+
+        # its norm of no parameters at all would be NaN
+        parameters = (self.p,) if self.p.numel() else ()
+        states: torch.Tensor = odeint_adjoint(
+            rhs, self.u0, grid, **self.arguments, **self._backward, adjoint_params=parameters
+        )
+        return states
 
 
 class _RightHandSide:
@@ -200,11 +296,11 @@ class _RightHandSide:
         return self._f(u, self._p, t)
 
     def _on_try(self, t: torch.Tensor, u: torch.Tensor, dt: torch.Tensor) -> None:
-        time = float(t)
+        time = float(t.detach())
         if not self.times or time != self.times[-1]:  # else: another try of the same step
             self.times.append(time)
-            self._states.append(u.clone())
-        self._dt = float(dt)
+            self._states.append(u.detach().clone())
+        self._dt = float(dt.detach())
         if self._left == 0:
             raise _Stop
         self._left -= 1
@@ -338,6 +434,24 @@ def _check_supported(problem: ODEProblem, method: str, options: SolveOptions) ->
         )
     if method == _SCIPY and options.dt is not None:
         raise UnsupportedError('"scipy_solver" has no dt in engine="torch"')
+
+
+def _check_sensealg(sensealg: str, method: str, adjoint: AdjointOptions) -> None:
+    if sensealg not in _SENSEALGS:
+        raise UnsupportedError(
+            f'engine="torch" has no sensealg {sensealg!r}, only {" and ".join(_SENSEALGS)}'
+            f"{did_you_mean(sensealg, _SENSEALGS)}"
+        )
+    if sensealg == "backprop" and method == _SCIPY:
+        raise UnsupportedError(
+            'sensealg="backprop" cannot go through "scipy_solver" in engine="torch"; '
+            '"odeint_adjoint" can'
+        )
+    if adjoint.checkpointing:
+        raise UnsupportedError(
+            'engine="torch" has no checkpointing; its sensealg="odeint_adjoint" keeps no steps at '
+            'all, and engine="native" and engine="julia" have it'
+        )
 
 
 def _settings(method: str, options: SolveOptions) -> dict[str, Any]:
