@@ -10,6 +10,13 @@ from pysciml.errors import (
 )
 from pysciml.problems import ODEProblem
 from pysciml.scipy_style import from_scipy
+from pysciml.sensitivity import (
+    Gradient,
+    Sensitivities,
+    gradient,
+    hessian_vector,
+    sensitivities,
+)
 from pysciml.solution import Solution
 from pysciml.solve import solve
 
@@ -19,12 +26,17 @@ __all__ = [
     "CaptureError",
     "Comparison",
     "EngineUnavailableError",
+    "Gradient",
     "ODEProblem",
     "PyscimlError",
+    "Sensitivities",
     "Solution",
     "SolveError",
     "UnsupportedError",
     "compare",
     "from_scipy",
+    "gradient",
+    "hessian_vector",
+    "sensitivities",
     "solve",
 ]

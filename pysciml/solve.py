@@ -148,8 +148,6 @@ def solve(
     KeyboardInterrupt
         Ctrl-C. On the native engine its `solution` holds what was computed.
     """
-    if unknown:
-        raise TypeError(_unknown_options(unknown))
     check_problem(problem, alg)
     options = solve_options(
         problem,
@@ -166,6 +164,7 @@ def solve(
         save_everystep=save_everystep,
         dense=dense,
         alg_options=alg_options,
+        **unknown,
     )
     if raise_on_failure is not True:
         raise_on_failure = check.as_flag(raise_on_failure, "raise_on_failure")
@@ -177,7 +176,7 @@ def solve(
         raise
     solution = Solution(problem, runner.name, options, raw)
     if raise_on_failure and raw.retcode != "Success":
-        raise SolveError(_failure(solution), solution)
+        raise SolveError(failure_message(solution), solution)
     return solution
 
 
@@ -205,8 +204,11 @@ def solve_options(
     save_everystep: bool = True,
     dense: bool | None = None,
     alg_options: Mapping[str, Any] | None = None,
+    **unknown: Any,
 ) -> SolveOptions:
     """The options of `solve`, checked and normalised for an engine."""
+    if unknown:
+        raise TypeError(_unknown_options(unknown))
     tspan = problem.tspan
 
     # The plain values of a plain call pass by type alone; everything else goes through `check`.
@@ -302,7 +304,7 @@ def _unknown_options(unknown: dict[str, Any]) -> str:
     else:
         hint = check.did_you_mean(name, ("alg", "engine", *_OPTIONS))
         hint = hint or "; an option of the method itself goes into alg_options={...}"
-    return f"solve() has no option {name!r}{hint}"
+    return f"there is no option {name!r}{hint}"
 
 
 def _not_an_algorithm(alg: Any) -> str:
@@ -321,7 +323,7 @@ def _keep_partial(
         interrupt.solution = Solution(problem, engine, options, raw)  # type: ignore[attr-defined]
 
 
-def _failure(solution: Solution) -> str:
+def failure_message(solution: Solution) -> str:
     """Where the solve stopped, why, and what to try."""
     t1 = solution.problem.tspan[1]
     why = solution.message.rstrip(".")

@@ -518,23 +518,23 @@ WRONG_CALLS = [
     (
         lambda: sml.solve(problem, rtol=1e-6),
         TypeError,
-        ("solve() has no option 'rtol'; here it is called 'reltol'"),
+        ("there is no option 'rtol'; here it is called 'reltol'"),
     ),
     (
         lambda: sml.solve(problem, method="RK45"),
         TypeError,
-        ("solve() has no option 'method'; here it is called 'alg'"),
+        ("there is no option 'method'; here it is called 'alg'"),
     ),
     (
         lambda: sml.solve(problem, save_at=0.1),
         TypeError,
-        ("solve() has no option 'save_at'; did you mean 'saveat' or 'save_idxs'?"),
+        ("there is no option 'save_at'; did you mean 'saveat' or 'save_idxs'?"),
     ),
     (
         lambda: sml.solve(problem, autodiff=False),
         TypeError,
         (
-            "solve() has no option 'autodiff'; an option of the method itself goes into "
+            "there is no option 'autodiff'; an option of the method itself goes into "
             "alg_options={...}"
         ),
     ),
