@@ -41,8 +41,8 @@ class Model:
     parameters, n_p, p_flat: layout, number and captured values of the parameters.
     torch_function: the user's own function on torch tensors, ``(u, p_flat, t) -> du``, with `u`
         and `du` of `state_shape`.
-    f, jac, tgrad, jvp, vjp, vjp_p: see `docs/architecture.md` for inputs and outputs. The
-        derivatives come from `torch.func` applied to the recorded function.
+    f, jac, tgrad, jvp, vjp, vjp_p, vjp_up, jvp_vjp, tgrad_vjp: see `docs/architecture.md` for
+        inputs and outputs. The derivatives come from `torch.func` applied to the recorded function.
     """
 
     def __init__(
@@ -63,15 +63,15 @@ class Model:
         self.compiled: dict[Any, Any] = {}  # engines keep what they made of the Programs here
 
     def _record(self, name: str, function: Callable[..., torch.Tensor], extra: str = "") -> Program:
-        """Program of a derivative. `extra` names a fourth input of the state's length."""
+        """Program of a derivative. `extra` names a fourth input, of n numbers for each letter."""
         shapes = [("u", self.state_shape), ("p", (self.n_p,)), ("t", ())]
         if extra:
-            shapes.append((extra, (self.n,)))
+            shapes.append((extra, (len(extra) * self.n,)))
         examples = [torch.zeros(shape, dtype=torch.float64) for _, shape in shapes]
         tape = record(function, examples, aten.supported)
         return aten.translate(tape, name, shapes, tape.result_shape)
 
-    def _flat(self, u: torch.Tensor, p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def flat_function(self, u: torch.Tensor, p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         return self._tape.replay(u, p, t).reshape(-1)
 
     @cached_property
@@ -86,21 +86,21 @@ class Model:
     @cached_property
     def tgrad(self) -> Program:
         def tgrad(u: torch.Tensor, p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            return _jvp(lambda t: self._flat(u, p, t), t, torch.ones_like(t), self.n)
+            return pushforward(lambda t: self.flat_function(u, p, t), t, torch.ones_like(t), self.n)
 
         return self._record("tgrad", tgrad)
 
     @cached_property
     def jvp(self) -> Program:
         def jvp(u: torch.Tensor, p: torch.Tensor, t: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-            return _jvp(lambda u: self._flat(u, p, t), u, v.reshape(u.shape), self.n)
+            return pushforward(lambda u: self.flat_function(u, p, t), u, v.reshape(u.shape), self.n)
 
         return self._record("jvp", jvp, "v")
 
     @cached_property
     def vjp(self) -> Program:
         def vjp(u: torch.Tensor, p: torch.Tensor, t: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-            pullback = torch.func.vjp(lambda u: self._flat(u, p, t), u)[1]
+            pullback = torch.func.vjp(lambda u: self.flat_function(u, p, t), u)[1]
             return pullback(w)[0].reshape(-1)
 
         return self._record("vjp", vjp, "w")
@@ -110,10 +110,47 @@ class Model:
         def vjp_p(
             u: torch.Tensor, p: torch.Tensor, t: torch.Tensor, w: torch.Tensor
         ) -> torch.Tensor:
-            pullback = torch.func.vjp(lambda p: self._flat(u, p, t), p)[1]
+            pullback = torch.func.vjp(lambda p: self.flat_function(u, p, t), p)[1]
             return pullback(w)[0]
 
         return self._record("vjp_p", vjp_p, "w")
+
+    @cached_property
+    def vjp_up(self) -> Program:
+        def vjp_up(
+            u: torch.Tensor, p: torch.Tensor, t: torch.Tensor, w: torch.Tensor
+        ) -> torch.Tensor:
+            pullback = torch.func.vjp(lambda u, p: self.flat_function(u, p, t), u, p)[1]
+            return _joined(pullback(w))
+
+        return self._record("vjp_up", vjp_up, "w")
+
+    @cached_property
+    def jvp_vjp(self) -> Program:
+        def jvp_vjp(
+            u: torch.Tensor, p: torch.Tensor, t: torch.Tensor, vw: torch.Tensor
+        ) -> torch.Tensor:
+            v, w = vw[: self.n], vw[self.n :]
+
+            def contracted(u: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+                pullback = torch.func.vjp(lambda u: self.flat_function(u, p, t), u)[1]
+                return (pullback(w)[0].reshape(-1) * v).sum()
+
+            return _joined(torch.func.grad(contracted, (0, 1))(u, p))
+
+        return self._record("jvp_vjp", jvp_vjp, "vw")
+
+    @cached_property
+    def tgrad_vjp(self) -> Program:
+        def tgrad_vjp(
+            u: torch.Tensor, p: torch.Tensor, t: torch.Tensor, w: torch.Tensor
+        ) -> torch.Tensor:
+            def contracted(u: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+                return torch.func.grad(lambda t: (self.flat_function(u, p, t) * w).sum())(t)
+
+            return _joined(torch.func.grad(contracted, (0, 1))(u, p))
+
+        return self._record("tgrad_vjp", tgrad_vjp, "w")
 
     def sparsity(self) -> csr_array:
         """Pattern of `jac`: (n, n) booleans, True where df_i/du_j can be other than zero."""
@@ -122,7 +159,11 @@ class Model:
         return pattern(self.f, "u")
 
 
-def _jvp(
+def _joined(parts: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    return torch.cat([part.reshape(-1) for part in parts])
+
+
+def pushforward(
     function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, v: torch.Tensor, n: int
 ) -> torch.Tensor:
     """Forward derivative as the transpose of the reverse one.

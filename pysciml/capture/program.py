@@ -129,6 +129,14 @@ class Program:
     def input_names(self) -> tuple[str, ...]:
         return tuple(self.nodes[i].attr for i in self.inputs)
 
+    @property
+    def is_zero(self) -> bool:
+        """Whether it is known to be zero for all inputs, as derivatives often are."""
+        node = self.nodes[self.output]
+        if node.op == "gather" and all(self.nodes[a].op == "const" for a in node.args):
+            return not evaluate(node, [self.nodes[a].attr for a in node.args]).any()
+        return node.op == "const" and not node.attr.any()
+
     def input_shape(self, name: str) -> tuple[int, ...]:
         return self.nodes[self.inputs[self.input_names.index(name)]].shape
 

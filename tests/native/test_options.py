@@ -297,7 +297,7 @@ def test_many_steps_and_interruption(monkeypatch):
     def ctrl_c(drive, seconds):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run._Drive, "_next_chunk", ctrl_c)
+    monkeypatch.setattr(run.Drive, "_next_chunk", ctrl_c)
     with pytest.raises(KeyboardInterrupt) as caught:
         ENGINE.solve(problem, "Tsit5", options)
     partial = caught.value.partial

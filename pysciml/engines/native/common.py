@@ -64,7 +64,7 @@ from pysciml.engines.native.pointers import call_rhs, load, store
     I_SAVE,  # next index into saveat
     I_STOP,  # next index into tstops
     I_NOUT,  # rows saved
-    I_NDENSE,  # polynomials kept
+    I_NDENSE,  # polynomials, or steps of the log, kept
     I_ATOL1,  # 1 when abstol is an array, 0 when it is one number
     I_RTOL1,
     I_NIDX,  # number of components saved; 0: all
@@ -83,14 +83,23 @@ from pysciml.engines.native.pointers import call_rhs, load, store
     I_TRS,
     I_MASS,  # 0: the identity
     I_SINGULAR,  # W could not be factored
+    I_LOG,  # keep every step's stages, in rows of this many floats (0: no)
+    I_NP,  # adjoint: number of parameters
+    I_VJP,  # addresses of the products with f's derivatives
+    I_JVP_VJP,
+    I_TGRAD_VJP,
+    I_ROW,  # step of the log in progress
     I_INDEX_COUNT,
-) = range(42)
+) = range(48)
 
 # What a run returns.
 DONE, AGAIN, GROW, MAXITERS, DTMIN, UNSTABLE, SWITCH, FACTOR, SOLVE, BAD_START = range(10)
 
 # First rows of `buf`, common to all integrators: the state, the new state, one scratch row.
 ROW_U, ROW_UNEW, ROW_TMP = 0, 1, 2
+
+# A step's row in the log of a run: its size, the time of its last stages, the state, the stages.
+LOG_H, LOG_TEND, LOG_U = range(3)
 
 EPS = 2.220446049250313e-16
 # Fused multiply-add. Vectorised sums ("reassoc") would cost more than they bring in short loops.
@@ -291,6 +300,24 @@ def save_step(  # type: ignore[no-untyped-def]
 
 
 @njit(**HELPER)
+def log_step(fl, it, buf, k, stages, h, tend, d_t, d_c):  # type: ignore[no-untyped-def]
+    """Keep what the adjoint of the step of size h from F_T takes: h, `tend`, the state, the stages.
+
+    To be called while ROW_U still holds the state at F_T. `k`: the first of the stages' rows.
+    """
+    n, row = it[I_N], it[I_NDENSE]
+    at = row * it[I_LOG]
+    d_t[row] = fl[F_T]
+    d_c[at + LOG_H] = h
+    d_c[at + LOG_TEND] = tend
+    for i in range(n):
+        store(d_c, at + LOG_U + i, load(buf, ROW_U * n + i))
+    for i in range(stages * n):
+        store(d_c, at + LOG_U + n + i, load(buf, k + i))
+    it[I_NDENSE] = row + 1
+
+
+@njit(**HELPER)
 def save_start(fl, it, buf, saveat, t_out, u_out, idxs):  # type: ignore[no-untyped-def]
     """Output at the initial time."""
     n, nidx = it[I_N], it[I_NIDX]
@@ -318,7 +345,7 @@ def has_room(it, t_out, d_t):  # type: ignore[no-untyped-def]
     """Whether one more step's output fits."""
     if it[I_EVERYSTEP] == 1 and it[I_NOUT] >= t_out.size:
         return False
-    return not (it[I_DENSE] > 0 and it[I_NDENSE] >= d_t.size - 1)
+    return not ((it[I_DENSE] > 0 or it[I_LOG] > 0) and it[I_NDENSE] >= d_t.size - 1)
 
 
 @njit(**HELPER)

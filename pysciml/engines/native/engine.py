@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pysciml.engines.base import Availability, RawSolution, SolveOptions
+from pysciml.engines.base import (
+    AdjointOptions,
+    Availability,
+    Pullback,
+    RawSolution,
+    SolveOptions,
+)
+from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from pysciml.engines.native.methods import Method
     from pysciml.problems import ODEProblem
+
+
+_DISCRETE = "DiscreteAdjoint"
 
 
 class NativeEngine:
@@ -55,6 +65,36 @@ class NativeEngine:
         if method is None:
             method = self._method(alg, options)
         return self._run(problem, method, options)
+
+    def sensealgs(self) -> tuple[str, ...]:
+        """Names of the ways in which `solve_with_pullback` can differentiate."""
+        return (_DISCRETE,)
+
+    def solve_with_pullback(
+        self, problem: ODEProblem, alg: str | None, options: SolveOptions, adjoint: AdjointOptions
+    ) -> tuple[RawSolution, Pullback]:
+        """Integrate as `solve` does, and keep what differentiating it backwards takes.
+
+        The pullback is the exact transpose of the derivative of the very steps that were taken,
+        with their sizes held fixed ("DiscreteAdjoint"), for all methods. Of `adjoint` it takes
+        `checkpointing`: True keeps states that grow with the square root of the number of steps
+        and takes the steps once more, False keeps every step, None keeps every step up to 64 MiB.
+
+        Raises what `solve` raises; the pullback raises ValueError for a cotangent of another shape
+        than the saved states.
+        """
+        if adjoint.sensealg not in (None, _DISCRETE):
+            raise UnsupportedError(
+                f"sensealg={adjoint.sensealg!r} is not in the native engine, which has "
+                f'{_DISCRETE!r}; the algorithms of SciMLSensitivity need engine="julia"'
+            )
+        from pysciml.engines.native import adjoint as native_adjoint
+
+        if alg is None:
+            alg = _default(problem, options)
+        method = self._plain.get(alg) if not options.algorithm else None
+        method = method or self._method(alg, options)
+        return native_adjoint.solve_with_pullback(problem, method, options, adjoint)
 
     def _method(self, alg: str, options: SolveOptions) -> Method:
         from pysciml.engines.native import methods

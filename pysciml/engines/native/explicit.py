@@ -44,6 +44,7 @@ from pysciml.engines.native.common import (
     I_F,
     I_ITER,
     I_K0,
+    I_LOG,
     I_MAXCOUNT,
     I_MAXITERS,
     I_N,
@@ -67,6 +68,7 @@ from pysciml.engines.native.common import (
     error_norm,
     first_step,
     has_room,
+    log_step,
     save_start,
     save_step,
     signature,
@@ -95,9 +97,14 @@ ROW_ZERO = 5
 ROW_Q = 6  # rows of the step's polynomial; the stages lie behind them
 
 
+def first_stage(degree: int) -> int:
+    """Row of `buf` where the first stage lies; the others follow."""
+    return ROW_Q + degree + 1
+
+
 def rows_needed(degree: int, stages_total: int) -> int:
     """Rows of `buf` for a method."""
-    return ROW_Q + degree + 1 + stages_total
+    return first_stage(degree) + stages_total
 
 
 @njit(**HELPER)
@@ -190,7 +197,8 @@ def run(  # type: ignore[no-untyped-def]
     """Integrate until the last of `tstops`, or until something else has to be done first.
 
     `fl`, `it`: the run's state; `tab`, `coef`: the packed tableau; `tol`: abstol, then reltol;
-    `t_out`, `u_out`: every step's output (or saveat's, by row); `d_t`, `d_c`: dense output.
+    `t_out`, `u_out`: every step's output (or saveat's, by row); `d_t`, `d_c`: dense output, or the
+    log of the steps.
     Returns one of the codes of `common`; calling again goes on where it stopped.
     """
     n = it[I_N]
@@ -264,6 +272,8 @@ def run(  # type: ignore[no-untyped-def]
         save_step(
             fl, it, buf, ROW_Q * n, tab[TAB_DEGREE], tnew, saveat, t_out, u_out, d_t, d_c, idxs
         )
+        if it[I_LOG] > 0:
+            log_step(fl, it, buf, k0, tab[TAB_TOTAL], h, tend, d_t, d_c)
 
         stiff = False
         if it[I_MAXCOUNT] > 0:

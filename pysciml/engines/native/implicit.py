@@ -148,7 +148,7 @@ class Implicit:
                 tol, saveat, tstops, out.t, out.u, out.d_t, out.d_c, idxs,
             )  # fmt: skip
             if code == c.FACTOR:
-                self._factor()
+                self.factor()
             elif code == c.SOLVE:
                 at = (rosenbrock.ROW_K + int(space.it[c.I_STAGE])) * self.n
                 row = self.buf[at : at + self.n]
@@ -156,7 +156,8 @@ class Implicit:
             else:
                 return int(code)
 
-    def _factor(self) -> None:
+    def factor(self) -> None:
+        """Factor the W that the compiled loop has left in `mat`."""
         from scipy.sparse.linalg import splu
 
         pattern = self.pattern

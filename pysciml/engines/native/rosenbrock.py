@@ -56,6 +56,7 @@ from pysciml.engines.native.common import (
     I_KL,
     I_KU,
     I_LINALG,
+    I_LOG,
     I_MASS,
     I_MAXCOUNT,
     I_MAXITERS,
@@ -92,6 +93,7 @@ from pysciml.engines.native.common import (
     error_norm,
     first_step,
     has_room,
+    log_step,
     save_start,
     save_step,
     signature,
@@ -138,17 +140,17 @@ def rows_needed(degree: int, stages: int) -> int:
 # `pat`: colour, new-to-old permutation and its inverse (n each), then the pattern by columns:
 # pointers (n + 1) and row indices.
 @njit(**HELPER)
-def _pat_pointers(n):  # type: ignore[no-untyped-def]
+def pat_pointers(n):  # type: ignore[no-untyped-def]
     return 3 * n
 
 
 @njit(**HELPER)
-def _pat_rows(n):  # type: ignore[no-untyped-def]
+def pat_rows(n):  # type: ignore[no-untyped-def]
     return 4 * n + 1
 
 
 @njit(**HELPER)
-def _lu_factor(mat, at, n, pivots):  # type: ignore[no-untyped-def]
+def lu_factor(mat, at, n, pivots):  # type: ignore[no-untyped-def]
     """LU with partial pivoting of the row-major matrix at mat[at:], in place. False: singular."""
     for k in range(n):
         best, size = k, abs(load(mat, at + k * n + k))
@@ -198,14 +200,14 @@ def _lu_solve(mat, at, n, pivots, buf, b):  # type: ignore[no-untyped-def]
 
 
 @njit(**HELPER)
-def _jacobian(fl, it, buf, mat, pat, p, workj):  # type: ignore[no-untyped-def]
+def jacobian(fl, it, buf, mat, pat, p, workj):  # type: ignore[no-untyped-def]
     """J at the present state: all of it, or the entries of the pattern."""
     n = it[I_N]
     it[I_NJ] += 1
     if it[I_LINALG] <= DENSE:
         call_rhs(it[I_JAC], mat, 0, buf, ROW_U * n, p, fl[F_T], workj)
         return
-    pointers, rows = _pat_pointers(n), _pat_rows(n)
+    pointers, rows = pat_pointers(n), pat_rows(n)
     v, out = ROW_TMP * n, ROW_RHS * n
     for color in range(it[I_NCOLORS]):
         for j in range(n):
@@ -231,8 +233,8 @@ def _norm_of_jacobian(it, buf, mat, pat):  # type: ignore[no-untyped-def]
                 acc += abs(load(mat, i * n + j))
             store(buf, sums + i, acc)
     else:
-        rows = _pat_rows(n)
-        for k in range(pat[_pat_pointers(n) + n]):
+        rows = pat_rows(n)
+        for k in range(pat[pat_pointers(n) + n]):
             i = pat[rows + k]
             store(buf, sums + i, load(buf, sums + i) + abs(load(mat, k)))
     worst = 0.0
@@ -242,7 +244,7 @@ def _norm_of_jacobian(it, buf, mat, pat):  # type: ignore[no-untyped-def]
 
 
 @njit(**HELPER)
-def _factor(it, mat, mass, pat, pivots, sizes, scale):  # type: ignore[no-untyped-def]
+def factor_w(it, mat, mass, pat, pivots, sizes, scale):  # type: ignore[no-untyped-def]
     """W = scale*M - J and its factors. Returns False when it is singular."""
     n = it[I_N]
     kind = it[I_LINALG]
@@ -258,10 +260,10 @@ def _factor(it, mat, mass, pat, pivots, sizes, scale):  # type: ignore[no-untype
             for i in range(n * n):
                 store(mat, w + i, load(mat, w + i) + scale * load(mass, i))
         if kind == SMALL:
-            return _lu_factor(mat, w, n, pivots)
+            return lu_factor(mat, w, n, pivots)
         call_getrf(it[I_TRF], sizes, mat, w, pivots)
         return sizes[LAPACK_INFO] == 0
-    pointers, rows = _pat_pointers(n), _pat_rows(n)
+    pointers, rows = pat_pointers(n), pat_rows(n)
     nnz = pat[pointers + n]
     w = nnz
     if kind == EXTERNAL:
@@ -286,7 +288,7 @@ def _factor(it, mat, mass, pat, pivots, sizes, scale):  # type: ignore[no-untype
 
 
 @njit(**HELPER)
-def _solve(it, buf, mat, pat, pivots, sizes, b):  # type: ignore[no-untyped-def]
+def solve_w(it, buf, mat, pat, pivots, sizes, b):  # type: ignore[no-untyped-def]
     """buf[b:] becomes the solution of W x = b. Not for EXTERNAL."""
     n = it[I_N]
     kind = it[I_LINALG]
@@ -295,7 +297,7 @@ def _solve(it, buf, mat, pat, pivots, sizes, b):  # type: ignore[no-untyped-def]
     elif kind == DENSE:
         call_getrs(it[I_TRS], sizes, mat, n * n, pivots, buf, b)
     else:
-        w = pat[_pat_pointers(n) + n]
+        w = pat[pat_pointers(n) + n]
         x = ROW_TMP * n
         for i in range(n):
             store(buf, x + i, load(buf, b + pat[n + i]))
@@ -318,7 +320,7 @@ def _add_mass_times(it, buf, mass, pat, x, out):  # type: ignore[no-untyped-def]
                 acc += load(mass, i * n + j) * load(buf, x + j)
             store(buf, out + i, acc)
     else:
-        pointers, rows = _pat_pointers(n), _pat_rows(n)
+        pointers, rows = pat_pointers(n), pat_rows(n)
         for j in range(n):
             factor = load(buf, x + j)
             for k in range(pat[pointers + j], pat[pointers + j + 1]):
@@ -381,7 +383,7 @@ def _evaluate(fl, it, buf, mat, pat, p, work, workj, workt):  # type: ignore[no-
     call_rhs(it[I_F], buf, ROW_F0 * n, buf, ROW_U * n, p, fl[F_T], work)
     call_rhs(it[I_TGRAD], buf, ROW_TGRAD * n, buf, ROW_U * n, p, fl[F_T], workt)
     it[I_NF] += 1
-    _jacobian(fl, it, buf, mat, pat, p, workj)
+    jacobian(fl, it, buf, mat, pat, p, workj)
     it[I_JFRESH] = 1
     if it[I_MAXCOUNT] > 0:
         fl[F_EIG] = _norm_of_jacobian(it, buf, mat, pat)
@@ -450,7 +452,7 @@ def run(  # type: ignore[no-untyped-def]
             fl[F_TEND] = end_of_step(it, tstops.size, h, fl[F_TNEW], on_stop)
             it[I_ON_STOP] = 1 if on_stop else 0
             it[I_ITER] += 1
-            regular = _factor(it, mat, mass, pat, pivots, sizes, 1.0 / (coef[0] * h))
+            regular = factor_w(it, mat, mass, pat, pivots, sizes, 1.0 / (coef[0] * h))
             it[I_SINGULAR] = 0 if regular else 1
             it[I_STAGE] = 0
             it[I_PHASE] = STAGES
@@ -473,7 +475,7 @@ def run(  # type: ignore[no-untyped-def]
                 if external:
                     waiting = True
                     break
-                _solve(it, buf, mat, pat, pivots, sizes, k + it[I_STAGE] * n)
+                solve_w(it, buf, mat, pat, pivots, sizes, k + it[I_STAGE] * n)
             it[I_STAGE] += 1
             it[I_PHASE] = STAGES
         if waiting:
@@ -514,6 +516,8 @@ def run(  # type: ignore[no-untyped-def]
         if wants_poly(fl, it, tnew, saveat):
             _polynomial(it, tab, coef, buf)
         save_step(fl, it, buf, q, tab[ROS_DEGREE], tnew, saveat, t_out, u_out, d_t, d_c, idxs)
+        if it[I_LOG] > 0:
+            log_step(fl, it, buf, k, stages, h, fl[F_TEND], d_t, d_c)
         copy_row(buf, ROW_U * n, ROW_UNEW * n, n)
         fl[F_T] = tnew
         if it[I_ON_STOP] == 1:

@@ -15,6 +15,7 @@ from pysciml.engines.native.tableau import ExplicitTableau
 from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from pysciml.engines.native.implicit import Implicit
     from pysciml.engines.native.methods import Method
     from pysciml.engines.native.rodas import RosenbrockTableau
     from pysciml.problems import ODEProblem
@@ -83,8 +84,8 @@ class Workspace:
     """Arrays of one solve, kept for the next one. Lengths depend on the model and the method."""
 
     __slots__ = (
-        "buf", "compiled", "fl", "it", "it_start", "method", "n", "p", "room", "rosenbrock",
-        "stop", "tol", "work",
+        "_implicit", "adjoint", "buf", "compiled", "fl", "it", "it_start", "method", "n", "p",
+        "room", "stop", "tol", "work",
     )  # fmt: skip
 
     def __init__(self, compiled: Compiled, method: Method) -> None:
@@ -110,7 +111,36 @@ class Workspace:
         self.stop = np.zeros(1)
         self.p = np.zeros(1)
         self.room = 64  # steps that the output arrays are made for at first
-        self.rosenbrock: Any = None
+        self.adjoint: Any = None  # memory of the pullbacks, made by the first
+        self._implicit: Any = None
+
+    def implicit(self, tableau: RosenbrockTableau, mass: Any) -> Implicit:
+        """The implicit side of this work space, for a mass matrix."""
+        from pysciml.engines.native.implicit import Implicit
+
+        if self._implicit is None or self._implicit.mass is not mass:
+            self._implicit = Implicit(self, tableau, self.method.linsolve, mass)
+        return self._implicit
+
+
+def first_chunk(n: int) -> int:
+    """How many steps of a problem of this size are surely short enough not to look for Ctrl-C."""
+    return 1000 if n <= 64 else max(1, 64_000 // n)
+
+
+def _check(problem: ODEProblem, method: Method, options: SolveOptions) -> None:
+    """What the method needs is there."""
+    first = method.tableaus[0]
+    if problem.mass_matrix is not None and isinstance(first, ExplicitTableau):
+        raise UnsupportedError(
+            f'{method.name} is explicit and takes no mass_matrix; use "Rodas5P" or another '
+            "Rosenbrock method of the native engine"
+        )
+    if (not first.adaptive or not options.adaptive) and options.dt is None:
+        raise ValueError(
+            f"{method.name} with a fixed step needs dt"
+            + ("" if first.adaptive else f" ({method.name} has no error estimate)")
+        )
 
 
 class _Output:
@@ -125,15 +155,15 @@ class _Output:
         """Twice the room for steps. `width`, `poly`: floats of a saved row, of a polynomial."""
         if it[c.I_EVERYSTEP]:
             rows = 2 * self.t.size
-            self.t = _resized(self.t, rows)
-            self.u = _resized(self.u, rows * width)
+            self.t = resized(self.t, rows)
+            self.u = resized(self.u, rows * width)
         if it[c.I_DENSE]:
             rows = 2 * (self.d_t.size - 1)
-            self.d_t = _resized(self.d_t, rows + 1)
-            self.d_c = _resized(self.d_c, rows * poly)
+            self.d_t = resized(self.d_t, rows + 1)
+            self.d_c = resized(self.d_c, rows * poly)
 
 
-def _resized(array: Array, size: int) -> Array:
+def resized(array: Array, size: int) -> Array:
     new = np.empty(size)
     new[: array.size] = array
     return new
@@ -148,82 +178,9 @@ def solve(problem: ODEProblem, method: Method, options: SolveOptions) -> RawSolu
         compiled = compiled_of(model)
     space = compiled.take(method)
     try:
-        return _solve(problem, method, options, space)
+        return Drive(problem, method, options, space).solve()
     finally:
         compiled.give(space)
-
-
-def _solve(
-    problem: ODEProblem, method: Method, options: SolveOptions, space: Workspace
-) -> RawSolution:
-    fl, it, n = space.fl, space.it, space.n
-    t0, t1 = problem.tspan
-    fl[:] = method.control[0]
-    it[:] = space.it_start
-    fl[c.F_T] = t0
-    tdir = fl[c.F_TDIR] = 1.0 if t1 > t0 else -1.0
-    dtmax = options.dtmax
-    fl[c.F_DTMAX] = abs(t1 - t0) if dtmax is None else dtmax
-    if options.dt is not None:
-        fl[c.F_DT] = tdir * abs(options.dt)
-    if options.dtmin:
-        fl[c.F_DTMIN] = options.dtmin
-    if options.adaptive:
-        it[c.I_ADAPTIVE] = 1
-    it[c.I_MAXITERS] = options.maxiters
-    it[c.I_CHUNK] = 1000 if n <= 64 else max(1, 64_000 // n)
-    first = method.tableaus[0]
-    if problem.mass_matrix is not None and isinstance(first, ExplicitTableau):
-        raise UnsupportedError(
-            f'{method.name} is explicit and takes no mass_matrix; use "Rodas5P" or another '
-            "Rosenbrock method of the native engine"
-        )
-    if (not first.adaptive or not options.adaptive) and options.dt is None:
-        raise ValueError(
-            f"{method.name} with a fixed step needs dt"
-            + ("" if first.adaptive else f" ({method.name} has no error estimate)")
-        )
-    if not first.adaptive:
-        it[c.I_ADAPTIVE] = 0
-    tol = _tolerances(space, options)
-    p = _parameters(space, problem.p_flat)
-    tstops = space.stop
-    if options.tstops is None:
-        tstops[0] = t1
-    else:
-        tstops = np.append(options.tstops, t1)
-    space.buf[:n] = problem.u0_flat
-
-    idxs = _NO_IDXS
-    width = n
-    if options.save_idxs is not None:
-        idxs = np.array(options.save_idxs, dtype=np.int64)
-        width = it[c.I_NIDX] = idxs.size
-    poly = 0
-    if options.dense:
-        it[c.I_DENSE] = method.degree
-        poly = (method.degree + 1) * n
-    saveat = _EMPTY
-    if options.saveat is not None:
-        saveat = np.array(options.saveat, dtype=float)
-        out = _Output(_EMPTY, np.empty(saveat.size * width), _EMPTY, _EMPTY)
-    elif options.save_everystep:
-        it[c.I_EVERYSTEP] = 1
-        out = _Output(np.empty(space.room + 1), np.empty((space.room + 1) * width), _EMPTY, _EMPTY)
-    else:
-        out = _Output(_EMPTY, _EMPTY, _EMPTY, _EMPTY)
-    if poly:
-        out.d_t, out.d_c = np.empty(space.room + 1), np.empty(space.room * poly)
-
-    drive = _Drive(problem, method, options, space, p, tol, saveat, tstops, idxs, out, width, poly)
-    try:
-        code = drive.run()
-    except KeyboardInterrupt as stop:
-        said = f"interrupted at t = {space.fl.item(c.F_T):.8g}"
-        stop.partial = drive.result(c.UNSTABLE, said)  # type: ignore[attr-defined]
-        stop.partial.retcode = "Failure"  # type: ignore[attr-defined]
-        raise
-    return drive.result(code)
 
 
 def _tolerances(space: Workspace, options: SolveOptions) -> Array:
@@ -260,8 +217,8 @@ def _parameters(space: Workspace, p: Array) -> Array:
     return space.p
 
 
-class _Drive:
-    """The loop around the integrators: more room, Ctrl-C, a change of method."""
+class Drive:
+    """One run, and the loop around the integrators: more room, Ctrl-C, a change of method."""
 
     __slots__ = (
         "idxs", "implicit", "method", "options", "out", "p", "poly", "problem", "saveat", "side",
@@ -269,27 +226,76 @@ class _Drive:
     )  # fmt: skip
 
     def __init__(
-        self,
-        problem: ODEProblem,
-        method: Method,
-        options: SolveOptions,
-        space: Workspace,
-        p: Array,
-        tol: Array,
-        saveat: Array,
-        tstops: Array,
-        idxs: NDArray[np.int64],
-        out: _Output,
-        width: int,
-        poly: int,
+        self, problem: ODEProblem, method: Method, options: SolveOptions, space: Workspace
     ) -> None:
         self.problem, self.method, self.options, self.space = problem, method, options, space
-        self.p, self.tol, self.saveat, self.tstops, self.idxs = p, tol, saveat, tstops, idxs
-        self.out, self.width, self.poly = out, width, poly
+        _check(problem, method, options)
+        fl, it, n = space.fl, space.it, space.n
+        t0, t1 = problem.tspan
+        fl[:] = method.control[0]
+        it[:] = space.it_start
+        fl[c.F_T] = t0
+        tdir = fl[c.F_TDIR] = 1.0 if t1 > t0 else -1.0
+        dtmax = options.dtmax
+        fl[c.F_DTMAX] = abs(t1 - t0) if dtmax is None else dtmax
+        if options.dt is not None:
+            fl[c.F_DT] = tdir * abs(options.dt)
+        if options.dtmin:
+            fl[c.F_DTMIN] = options.dtmin
+        if options.adaptive and method.tableaus[0].adaptive:
+            it[c.I_ADAPTIVE] = 1
+        it[c.I_MAXITERS] = options.maxiters
+        it[c.I_CHUNK] = first_chunk(n)
+        self.tol = _tolerances(space, options)
+        self.p = _parameters(space, problem.p_flat)
+        self.tstops = space.stop
+        if options.tstops is None:
+            self.tstops[0] = t1
+        else:
+            self.tstops = np.append(options.tstops, t1)
+        space.buf[:n] = problem.u0_flat
+        self._make_room()
         self.side = 0  # which of the method's tableaus runs
         self.implicit: Any = None
         if not isinstance(method.tableaus[0], ExplicitTableau):
             self._enter_implicit(method.tableaus[0])
+
+    def _make_room(self) -> None:
+        """Arrays for what is saved."""
+        options, space = self.options, self.space
+        it, n = space.it, space.n
+        self.idxs = _NO_IDXS
+        self.width = n
+        if options.save_idxs is not None:
+            self.idxs = np.array(options.save_idxs, dtype=np.int64)
+            self.width = it[c.I_NIDX] = self.idxs.size
+        width, rows = self.width, space.room + 1
+        self.saveat = _EMPTY
+        if options.saveat is not None:
+            self.saveat = np.array(options.saveat, dtype=float)
+            out = _Output(_EMPTY, np.empty(self.saveat.size * width), _EMPTY, _EMPTY)
+        elif options.save_everystep:
+            it[c.I_EVERYSTEP] = 1
+            out = _Output(np.empty(rows), np.empty(rows * width), _EMPTY, _EMPTY)
+        else:
+            out = _Output(_EMPTY, _EMPTY, _EMPTY, _EMPTY)
+        self.poly = 0
+        if options.dense:
+            it[c.I_DENSE] = self.method.degree
+            self.poly = (self.method.degree + 1) * n
+            out.d_t, out.d_c = np.empty(rows), np.empty(space.room * self.poly)
+        self.out = out
+
+    def solve(self) -> RawSolution:
+        """Run to the end. A KeyboardInterrupt carries what there is as `partial`."""
+        try:
+            code = self.run()
+        except KeyboardInterrupt as stop:
+            said = f"interrupted at t = {self.space.fl.item(c.F_T):.8g}"
+            stop.partial = self.result(c.UNSTABLE, said)  # type: ignore[attr-defined]
+            stop.partial.retcode = "Failure"  # type: ignore[attr-defined]
+            raise
+        return self.result(code)
 
     def run(self) -> int:
         """Integrate to the end; returns the code of `common` that says how it ended."""
@@ -308,7 +314,8 @@ class _Drive:
             if code == c.DONE:
                 return code
             if code == c.GROW:
-                out.grow(it, self.width, self.poly)
+                if not self._grow():
+                    return code
             elif code == c.AGAIN:
                 now = perf_counter()
                 self._next_chunk(now - began)
@@ -317,6 +324,11 @@ class _Drive:
                 self._switch()
             else:
                 return code
+
+    def _grow(self) -> bool:
+        """Make room: an array of the output is full. False: go no further."""
+        self.out.grow(self.space.it, self.width, self.poly)
+        return True
 
     def _next_chunk(self, seconds: float) -> None:
         """Choose how many steps to take before Python looks for Ctrl-C again."""
@@ -344,12 +356,7 @@ class _Drive:
             self._enter_implicit(tableau)
 
     def _enter_implicit(self, tableau: RosenbrockTableau) -> None:
-        from pysciml.engines.native.implicit import Implicit
-
-        space, mass = self.space, self.problem.mass_matrix
-        if space.rosenbrock is None or space.rosenbrock.mass is not mass:
-            space.rosenbrock = Implicit(space, tableau, self.method.linsolve, mass)
-        self.implicit = space.rosenbrock
+        self.implicit = self.space.implicit(tableau, self.problem.mass_matrix)
         self.implicit.enter()
 
     def result(self, code: int, message: str = "") -> RawSolution:
