@@ -139,15 +139,15 @@ def gradient(
     setup = _Setup(problem, alg, engine, saveat, abstol, reltol, options)
     _check_loss(loss)
     method = _sensealg(sensealg, setup, wrt)
+    adjoint = AdjointOptions(
+        None if method == "adjoint" else method,
+        None if checkpointing is None else check.as_flag(checkpointing, "checkpointing"),
+        _optional_tolerance(adjoint_abstol, "adjoint_abstol"),
+        _optional_tolerance(adjoint_reltol, "adjoint_reltol"),
+    )
     if method in _FORWARD:
         raw, u, pull = _forward(setup, wrt)
     else:
-        adjoint = AdjointOptions(
-            None if method == "adjoint" else method,
-            None if checkpointing is None else check.as_flag(checkpointing, "checkpointing"),
-            _optional_tolerance(adjoint_abstol, "adjoint_abstol"),
-            _optional_tolerance(adjoint_reltol, "adjoint_reltol"),
-        )
         raw, pullback = setup.engine.solve_with_pullback(problem, alg, setup.options, adjoint)
         setup.require_success(raw)
         u = raw.u
