@@ -8,7 +8,7 @@ import sys
 
 from .timing import RESULTS, ROOT
 
-NAMES = ("lotka_volterra", "robertson", "brusselator", "latency")
+NAMES = ("lotka_volterra", "robertson", "brusselator", "latency", "gradients")
 
 
 def main(names: list[str]) -> int:
