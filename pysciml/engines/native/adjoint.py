@@ -86,13 +86,18 @@ class DiscreteAdjoint:
             space.adjoint = Memory(space)
         memory: Memory = space.adjoint
         memory.start(self._times.size, self._tdir)
-        n = space.n
+        n, bar = space.n, memory.bar
+        backward = None
         for log in [self._log] if self._log else self._replayed(space):
             for stretch in reversed(log.stretches):
-                backward = memory.backward(stretch.side, self._problem.mass_matrix)
+                before = memory.backward(stretch.side, self._problem.mass_matrix)
+                if backward is not None and backward is not before:
+                    backward.finish(self._p)
+                backward = before
                 for first, last in _chunks(stretch, n):
                     backward.run(self._p, log.t, log.rows, self._times, ubar, first, last)
-        bar = memory.bar
+        if backward is not None:
+            backward.finish(self._p)
         for m in range(int(memory.it[c.I_SAVE])):  # outputs at the start
             bar[:n] += ubar[m * n : (m + 1) * n]
         return Cotangents(bar[:n].copy(), bar[n : n + memory.n_p].copy())
@@ -136,7 +141,7 @@ class Memory:
 
     def start(self, outputs: int, tdir: float) -> None:
         """Begin a pullback from the end of a run that saved so many states."""
-        self.it[c.I_SAVE] = outputs
+        self.it[c.I_SAVE], self.it[c.I_K0] = outputs, 0
         self.fl[c.F_TDIR] = tdir
         self.bar[:] = 0.0
 

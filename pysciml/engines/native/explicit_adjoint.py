@@ -20,8 +20,10 @@ from numba import njit
 from pysciml.engines.base import Array
 from pysciml.engines.native.common import (
     ENTRY,
+    F_T,
     F_TDIR,
     HELPER,
+    I_K0,
     I_LOG,
     I_N,
     I_NP,
@@ -116,6 +118,17 @@ def _stage(it, tab, coef, buf, bar, kbar, g, arg, t, h, tend, p, work, i):  # ty
             add_to(buf, kbar + j * n, h * coef[a + j], buf, g, n)
 
 
+@njit(**HELPER)
+def _first_stage(fl, it, tab, buf, bar, p, work):  # type: ignore[no-untyped-def]
+    """Pull back through the first stage of the step from F_T, whose state buf still holds."""
+    n, total = it[I_N], tab[TAB_TOTAL]
+    kbar, g = (1 + total) * n, (3 + 2 * total) * n
+    if it[I_K0] == 1 and not all_zero(buf, kbar, n):
+        products(it, buf, g, 0, kbar, p, fl[F_T], work, bar)
+        add_to(bar, 0, 1.0, buf, g, n)
+    it[I_K0] = 0
+
+
 @njit(signature("void", "FIIFFFFFFFFFii"), **ENTRY)
 def run(  # type: ignore[no-untyped-def]
     fl, it, tab, coef, buf, bar, p, work, d_t, d_c, times, ubar, first, last
@@ -124,7 +137,7 @@ def run(  # type: ignore[no-untyped-def]
 
     `d_t`, `d_c`: the log of the run; `times`, `ubar`: the outputs' times and cotangents, of which
     those from I_SAVE on are done. The first stage of a step is the last one of the step before
-    where the method says so: then its product waits for that step.
+    where the method says so: then its product waits (I_K0) for that step, or for `finish`.
     """
     n = it[I_N]
     stages, total, fsal = tab[TAB_STAGES], tab[TAB_TOTAL], tab[TAB_FSAL] == 1
@@ -133,20 +146,15 @@ def run(  # type: ignore[no-untyped-def]
     last_k = kbar + (stages - 1) * n
     arg = kbar + total * n
     post, g = arg + n, arg + 2 * n
-    waiting = False
-    for back in range(last - first):
-        row = last - 1 - back
+    for row in range(last - 1, first - 1, -1):
         t, tnew = d_t[row], d_t[row + 1]
         at = row * it[I_LOG]
         h, tend = d_c[at + LOG_H], d_c[at + LOG_TEND]
+        if tend != tnew:  # f may jump at tnew: the two stages differ
+            _first_stage(fl, it, tab, buf, bar, p, work)
         for i in range((1 + total) * n):
             store(buf, i, load(d_c, at + LOG_U + i))
-        if waiting and tend != tnew:  # f may jump at tnew: the two stages differ
-            combine(buf, arg, 0, h, coef, tab[TAB_B], n, stages, n)
-            products(it, buf, g, arg, kbar, p, tnew, work, bar)
-            add_to(bar, 0, 1.0, buf, g, n)
-            waiting = False
-        if waiting:
+        if it[I_K0] == 1:
             copy_row(buf, last_k, kbar, n)
         else:
             clear(buf, last_k, n)
@@ -172,10 +180,16 @@ def run(  # type: ignore[no-untyped-def]
             if not all_zero(buf, kbar + i * n, n):
                 _stage(it, tab, coef, buf, bar, kbar, g, arg, t, h, tend, p, work, i)
                 add_to(bar, 0, 1.0, buf, g, n)
-        waiting = fsal and row > first
-        if not waiting and not all_zero(buf, kbar, n):
-            products(it, buf, g, 0, kbar, p, t, work, bar)
-            add_to(bar, 0, 1.0, buf, g, n)
+        fl[F_T] = t
+        it[I_K0] = 1
+        if not fsal:
+            _first_stage(fl, it, tab, buf, bar, p, work)
+
+
+@njit(signature("void", "FIIFFFF"), **ENTRY)
+def finish(fl, it, tab, buf, bar, p, work):  # type: ignore[no-untyped-def]
+    """Do what still waits: the steps before were not taken with this tableau, or there are none."""
+    _first_stage(fl, it, tab, buf, bar, p, work)
 
 
 class ExplicitBackward:
@@ -195,3 +209,8 @@ class ExplicitBackward:
             memory.fl, memory.it, tableau.ints, tableau.floats, self.buf, memory.bar, p,
             memory.work, d_t, d_c, times, ubar, first, last,
         )  # fmt: skip
+
+    def finish(self, p: Array) -> None:
+        """The steps before the last `run` were taken in another way, or there are none."""
+        memory = self.memory
+        finish(memory.fl, memory.it, self.tableau.ints, self.buf, memory.bar, p, memory.work)

@@ -319,3 +319,6 @@ class RosenbrockBackward:
             else:
                 assert code == DONE
                 return
+
+    def finish(self, p: Array) -> None:
+        """As `ExplicitBackward.finish`: here nothing waits."""
