@@ -7,7 +7,16 @@ import pytest
 from native_models import closed_form, exact, oscillator, oscillator_exact
 
 from pysciml.engines.base import SolveOptions
-from pysciml.engines.native.classic import BS3, DP5, EULER, HEUN, MIDPOINT, RK4
+from pysciml.engines.native.classic import (
+    BS3,
+    DP5,
+    EULER,
+    HEUN,
+    HEUN3,
+    KUTTA38,
+    MIDPOINT,
+    RK4,
+)
 from pysciml.engines.native.engine import NativeEngine
 from pysciml.engines.native.tableau import hermite_rows
 from pysciml.engines.native.tsit5 import TSIT5
@@ -21,6 +30,8 @@ METHODS = [
     ("Midpoint", 2, (100, 200, 400)),
     ("Heun", 2, (100, 200, 400)),
     ("BS3", 3, (64, 128, 256)),
+    ("Heun3", 3, (64, 128, 256)),
+    ("Kutta38", 4, (32, 64, 128)),
     ("RK4", 4, (32, 64, 128)),
     ("Tsit5", 5, (32, 64, 128)),
     ("DP5", 5, (32, 64, 128)),
@@ -68,7 +79,7 @@ def test_order_of_the_efficient_pairs(name, order, observed):
 
 @pytest.mark.parametrize(
     "tableau",
-    [TSIT5, DP5, BS3, RK4, MIDPOINT, HEUN, EULER, VERN6, VERN7],
+    [TSIT5, DP5, BS3, RK4, KUTTA38, HEUN3, MIDPOINT, HEUN, EULER, VERN6, VERN7],
     ids=lambda tableau: tableau.name,
 )
 def test_tableau_is_consistent(tableau):

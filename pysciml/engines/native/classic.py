@@ -4,8 +4,9 @@ DP5: J. R. Dormand, P. J. Prince, "A family of embedded Runge-Kutta formulae", J
 Math. 6 (1980) 19-26; interpolant of L. F. Shampine as in E. Hairer, S. P. Nørsett, G. Wanner,
 "Solving Ordinary Differential Equations I", 2nd ed., II.6 (dopri5's dense output).
 BS3: P. Bogacki, L. F. Shampine, "A 3(2) pair of Runge-Kutta formulas", Appl. Math. Lett. 2 (1989)
-321-325. Midpoint, Heun, RK4, Euler: Hairer, Nørsett, Wanner, II.1. These have the cubic Hermite
-interpolant, so their last stage is f at the new state (the next step's first).
+321-325. Midpoint, Heun, Heun3 (Heun's third-order method), RK4, Kutta38 (Kutta's 3/8 rule), Euler:
+Hairer, Nørsett, Wanner, II.1. These have the cubic Hermite interpolant, so their last stage is f at
+the new state (the next step's first).
 """
 
 from __future__ import annotations
@@ -69,6 +70,22 @@ RK4 = ExplicitTableau(
     stages=5,
     a=[[], [1 / 2], [0.0, 1 / 2], [0.0, 0.0, 1.0], [1 / 6, 1 / 3, 1 / 3, 1 / 6]],
     c=[0.0, 1 / 2, 1 / 2, 1.0, 1.0],
+)
+
+KUTTA38 = ExplicitTableau(
+    name="Kutta38",
+    order=4,
+    stages=5,
+    a=[[], [1 / 3], [-1 / 3, 1.0], [1.0, -1.0, 1.0], [1 / 8, 3 / 8, 3 / 8, 1 / 8]],
+    c=[0.0, 1 / 3, 2 / 3, 1.0, 1.0],
+)
+
+HEUN3 = ExplicitTableau(
+    name="Heun3",
+    order=3,
+    stages=4,
+    a=[[], [1 / 3], [0.0, 2 / 3], [1 / 4, 0.0, 3 / 4]],
+    c=[0.0, 1 / 3, 2 / 3, 1.0],
 )
 
 MIDPOINT = ExplicitTableau(

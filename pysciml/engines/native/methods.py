@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pysciml.engines.native import common as c
-from pysciml.engines.native.classic import BS3, DP5, EULER, HEUN, MIDPOINT, RK4
+from pysciml.engines.native.classic import (
+    BS3,
+    DP5,
+    EULER,
+    HEUN,
+    HEUN3,
+    KUTTA38,
+    MIDPOINT,
+    RK4,
+)
 from pysciml.engines.native.rodas import RODAS4, RODAS5P, ROSENBROCK23, RosenbrockTableau
 from pysciml.engines.native.tableau import ExplicitTableau
 from pysciml.engines.native.tsit5 import TSIT5
@@ -21,7 +30,9 @@ from pysciml.errors import UnsupportedError
 
 Tableau = ExplicitTableau | RosenbrockTableau
 
-_EXPLICIT = {t.name: t for t in (TSIT5, VERN7, VERN6, DP5, BS3, RK4, MIDPOINT, HEUN, EULER)}
+_EXPLICIT = {
+    t.name: t for t in (TSIT5, VERN7, VERN6, DP5, BS3, RK4, KUTTA38, HEUN3, MIDPOINT, HEUN, EULER)
+}
 _IMPLICIT = {t.name: t for t in (RODAS5P, RODAS4, ROSENBROCK23)}
 _AUTO = {
     f"Auto{stem}({stiff})": (_EXPLICIT[stem], _IMPLICIT[stiff])
