@@ -165,7 +165,7 @@ class _Scheduler:
         return level[a] + (0 if together or inside else 1)
 
     def _placed_in_output(self) -> dict[int, Buffer]:
-        """Values that can be computed right where the output wants them."""
+        """Values whose place is a part of the output; all but inputs are computed right there."""
         output = self.nodes[self.program.output]
         if output.op in ("input", "const"):
             return {}
@@ -177,8 +177,7 @@ class _Scheduler:
         for a in output.args:
             size = self.nodes[a].size
             first = int(np.argmax(index == start)) if size else 0
-            whole = np.array_equal(index[first : first + size], np.arange(start, start + size))
-            if self.nodes[a].op in ("input", "const") or not whole:
+            if not np.array_equal(index[first : first + size], np.arange(start, start + size)):
                 return {}
             placed[a] = Buffer("out", first, size)
             start += size
@@ -266,7 +265,12 @@ class _Scheduler:
     def _write_output(self) -> list[Statement]:
         output = self.nodes[self.program.output]
         if self.placed:
-            return []
+            given = [a for a in self.placed if self.nodes[a].op in ("input", "const")]
+            copies = [
+                self._loops(self.nodes[a].shape, [a], set(), targets=[self.placed[a]])
+                for a in given
+            ]
+            return [statement for statements in copies for statement in statements]
         target = Buffer("out", 0, output.size)
         return self._loops(output.shape, [self.program.output], set(), targets=[target])
 

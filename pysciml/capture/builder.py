@@ -124,13 +124,28 @@ class Builder:
             return self.nodes[args[0]].args[0]
         if op == "where" and args[1] == args[2]:
             return args[1]
+        if op == "add":
+            return self._joined(*args)
         return None
+
+    def _joined(self, x: int, y: int) -> int | None:
+        """x + y as a gather, when one of them is zero wherever the other is not.
+
+        What the derivative of a split is made of: every part padded with zeros, and all added up.
+        """
+        a, b = self.nodes[x], self.nodes[y]
+        if a.op != "gather" or b.op != "gather" or ((a.attr >= 0) & (b.attr >= 0)).any():
+            return None
+        start = sum(self.size(source) for source in a.args)
+        index = np.where(a.attr >= 0, a.attr, np.where(b.attr >= 0, b.attr + start, -1))
+        return self.gather((*a.args, *b.args), index)
 
     # -- structure ------------------------------------------------------------------------------
     def gather(self, sources: Sequence[int], index: NDArray[Any]) -> int:
         """Value of `index`'s shape that picks elements of the flattened, joined `sources`."""
         index = np.asarray(index, dtype=np.intp)
         sources, index = self._through_gathers(list(sources), index)
+        sources, index = self._without_zeros(sources, index)
         if len(sources) == 1:
             size, shape = self.size(sources[0]), self.shape(sources[0])
             if index.shape == shape and np.array_equal(index.reshape(-1), np.arange(size)):
@@ -172,6 +187,20 @@ class Builder:
                 maps.append(np.arange(self.size(s), dtype=np.intp) + place(s))
         table = np.concatenate([*maps, np.array([-1], dtype=np.intp)])
         return self._compact(leaves, np.asarray(table[index]))
+
+    def _without_zeros(
+        self, sources: list[int], index: NDArray[np.intp]
+    ) -> tuple[list[int], NDArray[np.intp]]:
+        """Zeros of constants are marked as such."""
+        zeros = [
+            self.nodes[s].op == "const" and not self.nodes[s].attr.any() and self.size(s) > 0
+            for s in sources
+        ]
+        if not any(zeros):
+            return sources, index
+        sizes = [self.size(s) for s in sources]
+        is_zero = np.append(np.repeat(zeros, sizes), True)  # -1 meets the last one
+        return self._compact(sources, np.where(is_zero[index], -1, index))
 
     def _compact(
         self, leaves: list[int], index: NDArray[np.intp]

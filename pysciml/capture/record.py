@@ -226,6 +226,8 @@ class _Recorder(TorchDispatchMode):
                 "Rewrite the line with element-wise operations, slices, sums or matrix products."
             )
         result = func(*args, **kwargs)
+        if isinstance(result, torch.Tensor) and result.is_meta:
+            return result  # `functionalize` computes a shape with PyTorch's own Python code
         is_sequence = isinstance(result, (list, tuple))
         outputs = tuple(
             self.slot(x) if isinstance(x, torch.Tensor) else None

@@ -14,7 +14,6 @@ from pysciml.capture import Model, capture
 from pysciml.codegen.numba import as_numpy_function, compile_program
 
 RELATIVE = 1e-12
-DERIVATIVES = ("f", "jac", "tgrad", "jvp", "vjp", "vjp_p")
 relaxed = settings(
     deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
@@ -31,14 +30,37 @@ def by_torch(f: RandomModel) -> dict[str, Any]:
     by_u, by_p, by_t = torch.autograd.functional.jacobian(flat, tuple(tensors))
     n = v.size
     jac = by_u.reshape(n, n).numpy()
+    jac_p = by_p.reshape(n, N_P).numpy()
+
+    def second(wrt: int, weights: Any) -> Any:
+        """Gradient in u, then in p, of the weighted first derivative of v·f."""
+        scalar = flat(*tensors) @ torch.tensor(v)
+        (first,) = _gradients(scalar, (tensors[wrt],))
+        return np.concatenate(
+            [
+                g.detach().numpy().ravel()
+                for g in _gradients((first * torch.tensor(weights)).sum(), tensors[:2])
+            ]
+        )
+
     return {
         "f": flat(*tensors).detach().numpy(),
         "jac": jac,
         "tgrad": by_t.reshape(n).numpy(),
         "jvp": jac @ v,
         "vjp": v @ jac,
-        "vjp_p": v @ by_p.reshape(n, N_P).numpy(),
+        "vjp_p": v @ jac_p,
+        "vjp_up": np.concatenate([v @ jac, v @ jac_p]),
+        "jvp_vjp": second(0, v[::-1].reshape(f.shape).copy()),
+        "tgrad_vjp": second(2, 1.0),
     }
+
+
+def _gradients(scalar: torch.Tensor, wrt: Any) -> Any:
+    """Zeros where `scalar` does not depend on what it is differentiated by."""
+    if not scalar.requires_grad:
+        return [torch.zeros_like(x) for x in wrt]
+    return torch.autograd.grad(scalar, wrt, create_graph=True, materialize_grads=True)
 
 
 def assert_close(value: Any, expected: Any, what: str) -> None:
@@ -48,7 +70,9 @@ def assert_close(value: Any, expected: Any, what: str) -> None:
 
 def arguments(model: Model, name: str) -> tuple[Any, ...]:
     u, p, t, v = sample_point(model.state_shape)
-    return (u, p, t, v) if name in ("jvp", "vjp", "vjp_p") else (u, p, t)
+    if name == "jvp_vjp":
+        return u, p, t, np.concatenate([v[::-1], v])
+    return (u, p, t) if name in ("f", "jac", "tgrad") else (u, p, t, v)
 
 
 @given(random_models())
