@@ -1,5 +1,10 @@
 """Differential equations and machine learning on one captured model."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from pysciml.compare import Comparison, compare
 from pysciml.errors import (
     CaptureError,
@@ -20,12 +25,18 @@ from pysciml.sensitivity import (
 from pysciml.solution import Solution
 from pysciml.solve import solve
 
+if TYPE_CHECKING:
+    from pysciml import nn, train
+    from pysciml.train.fit import fit
+    from pysciml.train.result import FitResult
+
 __version__ = "0.1.0"
 
 __all__ = [
     "CaptureError",
     "Comparison",
     "EngineUnavailableError",
+    "FitResult",
     "Gradient",
     "ODEProblem",
     "PyscimlError",
@@ -34,9 +45,30 @@ __all__ = [
     "SolveError",
     "UnsupportedError",
     "compare",
+    "fit",
     "from_scipy",
     "gradient",
     "hessian_vector",
+    "nn",
     "sensitivities",
     "solve",
+    "train",
 ]
+
+#: What needs torch is imported when it is first used.
+_LATER = {
+    "FitResult": "pysciml.train",
+    "fit": "pysciml.train",
+    "nn": "pysciml.nn",
+    "train": "pysciml.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _LATER.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(home)
+    found = module if home.endswith(f".{name}") else getattr(module, name)
+    globals()[name] = found
+    return found

@@ -93,7 +93,7 @@ class Solution:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """One label for each kept component, in row-major order."""
-        names = self.problem.names or _index_names(self.problem.u0.shape)
+        names = self.problem.names or index_names(self.problem.u0.shape)
         if self.options.save_idxs is not None:
             return tuple(names[i] for i in self.options.save_idxs)
         return tuple(names)
@@ -213,7 +213,7 @@ def _as_query(t: Any) -> Array:
     return times.astype(np.float64)
 
 
-def _index_names(shape: tuple[int, ...]) -> tuple[str, ...]:
+def index_names(shape: tuple[int, ...]) -> tuple[str, ...]:
     """u, or u[0], u[1], ..., or u[0, 0], u[0, 1], ..."""
     if not shape:
         return ("u",)

@@ -196,6 +196,18 @@ def as_real(value: Any, name: str, expected: str) -> float:
     return float(array)
 
 
+def as_observations(value: Any, name: str, expected: str) -> Array:
+    """A float64 copy of measured numbers: NaN stands for a missing one, infinity is refused."""
+    array = _real_array(value, name, expected)
+    infinite = np.isinf(array)
+    if infinite.any():
+        where = "" if array.ndim == 0 else f" in {name}{_index(infinite)}"
+        raise ValueError(
+            f"{name} must be finite, or NaN where missing; got {array[infinite].flat[0]}{where}"
+        )
+    return array
+
+
 def as_tolerance(value: Any, name: str, shape: tuple[int, ...]) -> float | Array:
     """A tolerance: one number > 0, or one per component, flattened."""
     expected = "a number > 0, or one for each entry of u0"

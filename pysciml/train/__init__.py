@@ -1,6 +1,31 @@
 """Training: fit a model's parameters, and the networks in it, to data."""
 
+from pysciml.train.fit import fit
+from pysciml.train.loop import EarlyStopping
+from pysciml.train.losses import L1, L2, MSE, Gaussian, LogNormal, Physics, Poisson
 from pysciml.train.optimisers import BFGS, LBFGS, Adam
+from pysciml.train.result import FitResult, History
+from pysciml.train.strategies import Collocation, GrowingHorizon, MultipleShooting
 from pysciml.train.transforms import bounded, positive
 
-__all__ = ["BFGS", "LBFGS", "Adam", "bounded", "positive"]
+__all__ = [
+    "BFGS",
+    "L1",
+    "L2",
+    "LBFGS",
+    "MSE",
+    "Adam",
+    "Collocation",
+    "EarlyStopping",
+    "FitResult",
+    "Gaussian",
+    "GrowingHorizon",
+    "History",
+    "LogNormal",
+    "MultipleShooting",
+    "Physics",
+    "Poisson",
+    "bounded",
+    "fit",
+    "positive",
+]

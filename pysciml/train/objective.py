@@ -107,19 +107,17 @@ class MinimisingEngine(Protocol):
 
 
 class FailedTrial(Exception):
-    """The objective has no value here. `raw` is the solve that failed, if one did."""
+    """The objective has no value here. `solve` is the number of the solve that failed, if any."""
 
-    def __init__(self, reason: str, solve: int | None = None, raw: RawSolution | None = None):
+    def __init__(self, reason: str, solve: int | None = None) -> None:
         super().__init__(reason)
         self.solve = solve
-        self.raw = raw
 
 
 class ObjectiveFunction:
     """theta -> (value, gradient) on one engine.
 
-    Raises `FailedTrial` where a solve fails or a number is not finite. `alg` is the full name of
-    the method that ran last.
+    Raises `FailedTrial` where a solve fails or a number is not finite.
     """
 
     def __init__(self, engine: Engine, objective: Objective) -> None:
@@ -128,41 +126,65 @@ class ObjectiveFunction:
         self._starts = prepare(objective.starts)
         self._starts_vjp = prepare(objective.starts_vjp)
         self._loss = prepare(objective.loss)
-        self._states = np.empty(objective.n_saved)
-        self._cotangents = np.zeros(objective.starts.shape[0])
         self._n = objective.solves[0].problem.u0_flat.size if objective.solves else 0
         self._parts = _parts(objective)
-        self.alg = ""
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
-        objective, n = self._objective, self._n
-        starts = self._starts(theta, _NOTHING, 0.0)
-        p = starts[len(objective.solves) * n :]
+        """Value and gradient."""
+        n, count = self._n, len(self._parts)
+        alg, adjoint = self._objective.alg, self._objective.adjoint
+        saved = np.empty(self._objective.n_saved)
         pullbacks = []
-        for k, (solve, part) in enumerate(zip(objective.solves, self._parts, strict=True)):
-            problem = solve.problem.at(starts[k * n : (k + 1) * n], p)
-            raw, pullback = self._engine.solve_with_pullback(
-                problem, objective.alg, solve.options, objective.adjoint
-            )
-            if raw.retcode != "Success":
-                raise FailedTrial(f"{raw.retcode}: {raw.message}", k, raw)
-            self._states[part] = raw.u.reshape(-1)
-            self.alg = raw.alg
+        for k, (solve, problem, part) in enumerate(self._at(theta)):
+            raw, pullback = self._engine.solve_with_pullback(problem, alg, solve.options, adjoint)
+            _keep(raw, k, saved, part)
             pullbacks.append(pullback)
-        found = self._loss(self._states, theta, 0.0)
-        value = float(found[0])
-        by_states = found[1 : 1 + self._states.size]
-        by_theta = found[1 + self._states.size :]
-        w = self._cotangents
-        w[len(pullbacks) * n :] = 0.0
+        found = self._loss(saved, theta, 0.0)
+        by_saved, by_theta = found[1 : 1 + saved.size], found[1 + saved.size :]
+        w = np.zeros(self._objective.starts.shape[0])
         for k, (pullback, part) in enumerate(zip(pullbacks, self._parts, strict=True)):
-            cotangents = pullback(by_states[part].reshape(-1, n))
+            cotangents = pullback(by_saved[part].reshape(-1, n))
             w[k * n : (k + 1) * n] = cotangents.u0
-            w[len(pullbacks) * n :] += cotangents.p
+            w[count * n :] += cotangents.p
         gradient = by_theta + self._starts_vjp(theta, w, 0.0)
-        if not (np.isfinite(value) and np.isfinite(gradient).all()):
-            raise FailedTrial("the loss or its gradient is not finite")
-        return value, gradient
+        if not np.isfinite(gradient).all():
+            raise FailedTrial("the gradient of the loss is not finite")
+        return _finite(found[0]), gradient
+
+    def value(self, theta: Array) -> float:
+        """The value alone."""
+        saved = np.empty(self._objective.n_saved)
+        for k, (solve, problem, part) in enumerate(self._at(theta)):
+            raw = self._engine.solve(problem, self._objective.alg, solve.options)
+            _keep(raw, k, saved, part)
+        return _finite(self._loss(saved, theta, 0.0)[0])
+
+    def problem(self, k: int, theta: Array) -> ODEProblem:
+        """What solve k solves at theta."""
+        found: ODEProblem = self._at(theta)[k][1]
+        return found
+
+    def _at(self, theta: Array) -> list[tuple[Solve, ODEProblem, slice]]:
+        """Each solve, its problem at theta, and where in U its states belong."""
+        starts, n = self._starts(theta, _NOTHING, 0.0), self._n
+        solves = self._objective.solves
+        p = starts[len(solves) * n :]
+        return [
+            (solve, solve.problem.at(starts[k * n : (k + 1) * n], p), part)
+            for k, (solve, part) in enumerate(zip(solves, self._parts, strict=True))
+        ]
+
+
+def _keep(raw: RawSolution, k: int, saved: Array, part: slice) -> None:
+    if raw.retcode != "Success":
+        raise FailedTrial(f"{raw.retcode}: {raw.message}", k)
+    saved[part] = raw.u.reshape(-1)
+
+
+def _finite(value: float) -> float:
+    if not np.isfinite(value):
+        raise FailedTrial("the loss is not finite")
+    return float(value)
 
 
 def _parts(objective: Objective) -> list[slice]:

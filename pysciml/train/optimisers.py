@@ -1,6 +1,6 @@
 """The stages of an optimisation: Adam, L-BFGS and BFGS, as plain data that can run themselves.
 
-A stage that is interrupted can go on where it was, bit for bit. `state` is a dict that the stage
+A stage that is interrupted can go on where it was, bit for bit. `memory` is a dict that the stage
 keeps up to date: Adam's moments; for SciPy's methods, which do not give theirs away, the values
 and gradients that they were told, from which they retrace their steps without a solve.
 """
@@ -19,7 +19,11 @@ from pysciml.engines.base import Array
 
 #: theta -> (value, gradient); it never fails: see `pysciml.train.loop.Trials`
 Evaluate = Callable[[Array], tuple[float, Array]]
-State = dict[str, Any]
+#: What a stage goes on from. Its arrays are replaced, never changed, and its lists only grow.
+Memory = dict[str, Any]
+
+
+Tell = Callable[[float, Array], None]
 
 
 class EndStage(Exception):
@@ -30,9 +34,12 @@ class Stage(Protocol):
     iterations: int
 
     def run(
-        self, evaluate: Evaluate, theta: Array, report: Callable[[float, Array], None], state: State
+        self, evaluate: Evaluate, theta: Array, report: Tell, memory: Memory | None = None
     ) -> None:
-        """Iterate from theta, or go on from `state`; call `report(value, theta)` each time."""
+        """Iterate from theta, or go on from `memory`; call `report(value, theta)` each time.
+
+        None: nothing need be remembered.
+        """
         ...
 
 
@@ -92,13 +99,14 @@ class Adam:
         return self.lr * np.array(factors)
 
     def run(
-        self, evaluate: Evaluate, theta: Array, report: Callable[[float, Array], None], state: State
+        self, evaluate: Evaluate, theta: Array, report: Tell, memory: Memory | None = None
     ) -> None:
-        theta = state.get("theta", theta)
-        m, v = state.get("m", np.zeros(theta.size)), state.get("v", np.zeros(theta.size))
+        memory = {} if memory is None else memory
+        theta = memory.get("theta", theta)
+        m, v = memory.get("m", np.zeros(theta.size)), memory.get("v", np.zeros(theta.size))
         beta1, beta2 = self.betas
         rates = self.rates()
-        for k in range(int(state.get("k", 0)), self.iterations):
+        for k in range(int(memory.get("k", 0)), self.iterations):
             value, gradient = evaluate(theta)
             if self.clip is not None:
                 gradient = _clipped(gradient, self.clip)
@@ -107,7 +115,7 @@ class Adam:
             unbiased = m / (1.0 - beta1 ** (k + 1))
             scale = np.sqrt(v / (1.0 - beta2 ** (k + 1))) + self.epsilon
             before, theta = theta, theta - rates[k] * unbiased / scale
-            state.update(theta=theta, m=m, v=v, k=k + 1)
+            memory.update(theta=theta, m=m, v=v, k=k + 1)
             report(value, before)
 
 
@@ -132,22 +140,25 @@ class _QuasiNewton:
         return {}
 
     def run(
-        self, evaluate: Evaluate, theta: Array, report: Callable[[float, Array], None], state: State
+        self, evaluate: Evaluate, theta: Array, report: Tell, memory: Memory | None = None
     ) -> None:
         from scipy.optimize import OptimizeResult, minimize
+        from threadpoolctl import threadpool_limits
 
-        told: list[tuple[float, Array]] = state.setdefault("evaluations", [])
+        told: list[tuple[float, Array]] = [] if memory is None else memory.setdefault("told", [])
         known, asked = len(told), 0
         last = math.inf
 
         def function(x: Array) -> tuple[float, Array]:
             nonlocal asked
-            if asked == len(told):
-                value, gradient = evaluate(x.copy())
-                told.append((value, gradient))
             asked += 1
-            value, gradient = told[asked - 1]
-            return value, gradient.copy()
+            if asked <= known:
+                value, gradient = told[asked - 1]
+                return value, gradient.copy()
+            value, gradient = evaluate(x.copy())
+            if memory is not None:
+                told.append((value, gradient.copy()))
+            return value, gradient
 
         def after_iteration(intermediate_result: OptimizeResult) -> None:
             nonlocal last
@@ -159,14 +170,13 @@ class _QuasiNewton:
             if enough:
                 raise StopIteration
 
-        minimize(
-            function,
-            theta,
-            jac=True,
-            method=self._method,
-            callback=after_iteration,
-            options={"maxiter": self.iterations, "gtol": 0.0, **self._options()},
-        )
+        options = {"maxiter": self.iterations, "gtol": 0.0, **self._options()}
+        # on matrices of this size the threads of BLAS only wait for each other, and their number
+        # would be seen in the last digits
+        with threadpool_limits(1, "blas"):
+            minimize(
+                function, theta, (), self._method, True, callback=after_iteration, options=options
+            )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,518 @@
+"""`fit`: the parameters of a model, and what is in them, from data."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pysciml import engines
+from pysciml import validation as check
+from pysciml.engines.base import AdjointOptions, Array, Engine
+from pysciml.errors import SolveError, UnsupportedError
+from pysciml.problems import ODEProblem
+from pysciml.solution import Solution
+from pysciml.solve import check_problem, failure_message, solve, solve_options
+from pysciml.train.checkpoint import load_run, save_run
+from pysciml.train.covariance import covariance
+from pysciml.train.data import Table, Trajectory, as_tables, as_trajectories
+from pysciml.train.loop import EarlyStopping, Failure, Run
+from pysciml.train.losses import as_loss, as_penalty
+from pysciml.train.objective import FailedTrial, ObjectiveFunction
+from pysciml.train.observation import Observation
+from pysciml.train.optimisers import LBFGS, Adam, Stage, as_stages
+from pysciml.train.progress import Progress
+from pysciml.train.result import Curve, FitResult, History, fitted_problems
+from pysciml.train.strategies import Phase, as_strategies
+from pysciml.train.task import Task
+from pysciml.train.unknowns import Unknowns
+
+_SOLVE_OPTIONS = ("dt", "dtmin", "dtmax", "maxiters", "adaptive", "tstops", "alg_options")
+_FINE = 200  # times of a fitted curve
+_DEFAULT_STAGES = (Adam(0.01, 300), LBFGS(500))
+_NOTHING = np.zeros(0)
+
+
+def fit(
+    problem: Any,
+    data: Any,
+    *,
+    p: Any = None,
+    u0: Any = None,
+    fit_u0: bool = False,
+    observe: Any = None,
+    weights: Any = None,
+    loss: Any = "mse",
+    regularise: Any = (),
+    fixed: Any = (),
+    transforms: Any = None,
+    u0_transform: Any = None,
+    optimisers: Any = _DEFAULT_STAGES,
+    strategy: Any = None,
+    early_stopping: EarlyStopping | None = None,
+    validation: Any = None,
+    multi_start: int = 1,
+    spread: float = 1.0,
+    seed: int = 0,
+    alg: str | None = None,
+    engine: str = "auto",
+    abstol: Any = 1e-6,
+    reltol: Any = 1e-6,
+    sensealg: str | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 100,
+    resume: bool | str | Path = False,
+    progress: bool = True,
+    **options: Any,
+) -> FitResult:
+    """Fit the parameters of a model, and of the networks in it, to data.
+
+    Parameters
+    ----------
+    problem : ODEProblem, function or nn.Module
+        The model, with first values of its parameters. A right-hand side alone is a problem whose
+        parameters are `p` and whose solutions start at the first row of the data.
+    data : (t, u), DataFrame, Dataset, Solution, or list of these
+        Observed trajectories: `t` in any order, `u` of shape (len(t), *shape of an observation),
+        NaN where missing. A DataFrame has a column t or time; its other columns are matched by
+        name with the problem's, where they can be.
+    u0 : "data", array, or list of arrays, optional
+        Initial state of every trajectory, or one for each; "data": its first row, at its time.
+        Default: the problem's, at the problem's t0.
+    fit_u0 : bool
+        Whether initial states are fitted too, beginning at these.
+    observe : list of indices or names, or function, optional
+        What of the state the data show: entries, or `observe(u, p, t)` in torch operations.
+        Default: all of it.
+    weights : number, array or list of arrays, optional
+        Factors >= 0 of the terms of the loss, such as 1/sigma^2: one, one for each component, or
+        of the data's shape; a list has one entry for each trajectory.
+    loss : str, loss or function
+        "mse", "gaussian", "lognormal", "poisson"; an object of `pysciml.train` for their options;
+        or a torch function of (prediction, data) or (prediction, data, p), called for each
+        trajectory and added up.
+    regularise : L1, L2, Physics, function of p, or list of these
+        Added to the loss.
+    fixed : list of str
+        Names of parameters that stay as they are: "k", "k[2]", "net", "net.0.weight".
+    transforms : transform, or dict by name, optional
+        `positive`, `bounded(low, high)`: the optimiser then moves an unknown without bounds.
+        `u0_transform` is that of fitted initial states.
+    optimisers : stage or list of stages
+        `Adam`, `LBFGS`, `BFGS`, one after another, each from the best of the one before.
+    strategy : MultipleShooting, Collocation, GrowingHorizon, or list of these, optional
+        Warm starts; the plain fit always follows.
+    early_stopping : EarlyStopping, optional
+    validation : as data, optional
+        Trajectories that are not fitted; the result is the best on these.
+    multi_start, spread, seed :
+        Number of starts; all but the first are moved by normal random numbers of standard
+        deviation `spread` (in the transformed unknowns) from a generator with this seed.
+    alg, engine, abstol, reltol, **options
+        As for `solve`; dt, dtmin, dtmax, maxiters, adaptive, tstops and alg_options are passed on.
+    sensealg : str, optional
+        How gradients are computed, by a name of the engine's.
+    checkpoint : path, optional
+        File that the state of the fit is written to, every `checkpoint_every` iterations and
+        after Ctrl-C. The loop then runs in Python on every engine.
+    resume : bool or path
+        Go on from a checkpoint, bit for bit as if it had never stopped. True: from `checkpoint` if
+        there is one.
+    progress : bool
+        Whether to show a progress bar, and in a notebook the loss curve.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is wrong. Nothing was solved.
+    CaptureError
+        The model, the loss or the observation function cannot be captured.
+    SolveError
+        The model cannot be solved at its first parameters. Later failures only cost their trial.
+
+    Notes
+    -----
+    Ctrl-C returns the best result so far; its `message` says so.
+    """
+    stages = as_stages(optimisers)
+    strategies = as_strategies(strategy)
+    tables = as_tables(data)
+    problem, u0 = _as_problem(problem, p, u0, tables)
+    check_problem(problem, alg)
+    runner = _engine(engine, sensealg)
+    settings = {"abstol": abstol, "reltol": reltol, **_solve_settings(options)}
+    task = _task(
+        problem, tables, u0, check.as_flag(fit_u0, "fit_u0"), observe, weights, loss, regularise,
+        fixed, transforms, u0_transform, alg, AdjointOptions(sensealg), settings,
+    )  # fmt: skip
+    phases = [phase for each in strategies for phase in each.phases(task, stages)]
+    phases.append(Phase("fit", stages, lambda theta: (task.objective(), _NOTHING)))
+    starts = _starts(task.unknowns, check.as_count(multi_start, "multi_start"), spread, seed)
+    total = len(starts) * sum(stage.iterations for phase in phases for stage in phase.stages)
+    bar = Progress(total, check.as_flag(progress, "progress"))
+    save, load = _checkpointing(
+        checkpoint, resume, lambda: _fingerprint(task, phases, starts, runner.name, early_stopping)
+    )
+    run = Run(
+        runner,
+        phases,
+        starts,
+        _early_stopping(early_stopping),
+        _validation(validation, task, runner),
+        bar,
+        save,
+        check.as_count(checkpoint_every, "checkpoint_every"),
+    )
+    if load is not None:
+        load(run)
+    run.go()
+    best = run.best()
+    bar.close(best.loss)
+    if best.theta is None:
+        assert run.failure is not None
+        raise _cannot_begin(run.failure, runner)
+    return _result(task, runner, run, best.theta, best.loss, seed)
+
+
+def _as_problem(problem: Any, p: Any, u0: Any, tables: Sequence[Table]) -> tuple[ODEProblem, Any]:
+    """The problem, and where its solutions start; made of a right-hand side where that came."""
+    if isinstance(problem, ODEProblem):
+        if p is not None:
+            raise ValueError("p must not be given with an ODEProblem: it has its own; use remake")
+        return problem, u0
+    if isinstance(problem, type) or not callable(problem):
+        raise TypeError(
+            "problem must be an ODEProblem, a right-hand side f(u, p, t) or an nn.Module; "
+            f"got {check.describe(problem)}"
+        )
+    first = tables[0]
+    start = first.u[np.argmin(first.t)] if u0 is None or isinstance(u0, str) else u0
+    start = start[0] if isinstance(start, list) and len(tables) > 1 else start
+    span = (float(first.t.min()), float(first.t.max()))
+    return ODEProblem(problem, start, span, p), "data" if u0 is None else u0
+
+
+def _engine(name: str, sensealg: str | None) -> Engine:
+    runner = engines.get(name)
+    if not hasattr(runner, "solve_with_pullback"):
+        raise UnsupportedError(f'engine="{runner.name}" cannot differentiate a solve')
+    if sensealg is not None and sensealg not in runner.sensealgs():
+        known = runner.sensealgs()
+        raise ValueError(
+            f'sensealg must be a name that engine="{runner.name}" has, {", ".join(known)}; '
+            f"got {sensealg!r}{check.did_you_mean(str(sensealg), known)}"
+        )
+    return runner
+
+
+def _solve_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    for name in options:
+        if name not in _SOLVE_OPTIONS:
+            known = (*_SOLVE_OPTIONS, *inspect.signature(fit).parameters)
+            raise TypeError(f"fit() has no option {name!r}{check.did_you_mean(name, known)}")
+    return dict(options)
+
+
+def _task(
+    problem: ODEProblem,
+    tables: Sequence[Table],
+    u0: Any,
+    fit_u0: bool,
+    observe: Any,
+    weights: Any,
+    loss: Any,
+    regularise: Any,
+    fixed: Any,
+    transforms: Any,
+    u0_transform: Any,
+    alg: str | None,
+    adjoint: AdjointOptions,
+    settings: Mapping[str, Any],
+) -> Task:
+    """The task, every argument checked."""
+    solve_options(problem, dense=False, **settings)
+    chosen_loss = as_loss(loss)
+    observation, tables = _matched(observe, problem, tables)
+    trajectories = as_trajectories(tables, observation.shape, weights)
+    u0s, t0s = _initial_states(u0, problem, trajectories, observation)
+    _require_times(trajectories, t0s)
+    if hasattr(chosen_loss, "prepare"):
+        chosen_loss = chosen_loss.prepare(trajectories)
+        noise0 = chosen_loss.noise0(trajectories)
+    else:
+        noise0 = _NOTHING
+    parameters = problem.model.parameters
+    unknowns = Unknowns(
+        parameters, problem.p_flat, fixed, transforms, u0s, fit_u0, u0_transform, noise0
+    )
+    if not unknowns.size:
+        raise ValueError("there is nothing to fit: the model has no free parameters")
+    extras = regularise if isinstance(regularise, (list, tuple)) else (regularise,)
+    return Task(
+        problem=problem,
+        trajectories=tuple(trajectories),
+        t0s=tuple(t0s),
+        observation=observation,
+        loss=chosen_loss,
+        penalties=tuple(as_penalty(each, parameters) for each in extras),
+        unknowns=unknowns,
+        alg=alg,
+        adjoint=adjoint,
+        options=settings,
+    )
+
+
+def _matched(
+    observe: Any, problem: ODEProblem, tables: Sequence[Table]
+) -> tuple[Observation, list[Table]]:
+    """The observation, and tables whose columns are in its order where both have names."""
+    columns = tables[0].columns
+    if columns and observe is None and problem.names and set(columns) <= set(problem.names):
+        observe = list(columns)
+    observation = Observation(observe, problem)
+    return observation, [_in_order(table, observation) for table in tables]
+
+
+def _in_order(table: Table, observation: Observation) -> Table:
+    if not table.columns or not set(observation.names) <= set(table.columns):
+        return table
+    order = [table.columns.index(name) for name in observation.names]
+    return Table(table.t, table.u[:, order], observation.names)
+
+
+def _initial_states(
+    u0: Any, problem: ODEProblem, trajectories: Sequence[Trajectory], observation: Observation
+) -> tuple[list[Array], list[float]]:
+    """Flat initial state and time of each trajectory."""
+    count, t0 = len(trajectories), problem.tspan[0]
+    if isinstance(u0, str):
+        if u0 != "data":
+            raise ValueError(f'u0 must be "data", an array or a list of arrays; got {u0!r}')
+        return _first_rows(trajectories, observation, problem.u0.size)
+    if isinstance(u0, list) and count > 1 and np.ndim(u0[0] if u0 else 0) == problem.u0.ndim:
+        if len(u0) != count:
+            raise ValueError(
+                f"u0 must be one state for each of the {count} trajectories; "
+                f"got a list of {len(u0)}"
+            )
+        return [problem.remake(u0=each).u0_flat for each in u0], [t0] * count
+    start = problem.u0_flat if u0 is None else problem.remake(u0=u0).u0_flat
+    return [start] * count, [t0] * count
+
+
+def _first_rows(
+    trajectories: Sequence[Trajectory], observation: Observation, n: int
+) -> tuple[list[Array], list[float]]:
+    if observation.indices is None or observation.indices.size != n:
+        raise ValueError('u0="data" needs data of all entries of the state; give u0, or fit it')
+    states, times = [], []
+    for each in trajectories:
+        row = int(np.argmin(each.t))
+        if np.isnan(each.values[row]).any():
+            raise ValueError(
+                f'u0="data" needs a first row without NaN; got {each.values[row].tolist()} '
+                f"at t = {each.t[row]:g}"
+            )
+        state = np.empty(n)
+        state[observation.indices] = each.values[row]
+        states.append(state)
+        times.append(float(each.t[row]))
+    return states, times
+
+
+def _require_times(trajectories: Sequence[Trajectory], t0s: Sequence[float]) -> None:
+    for each, t0 in zip(trajectories, t0s, strict=True):
+        if each.times[0] < t0:
+            raise ValueError(
+                f"data must not lie before the problem's t0 = {t0:g}; got t = {each.times[0]:g}"
+            )
+        if not (each.seen.any(axis=1) & (each.t > t0)).any():
+            raise ValueError(f"data must hold an observation after t0 = {t0:g}; there is none")
+
+
+def _starts(unknowns: Unknowns, count: int, spread: float, seed: int) -> list[Array]:
+    check.as_positive(spread, "spread")
+    random = np.random.default_rng(seed)
+    moved = unknowns.size - unknowns.noise0.size
+    starts = [unknowns.first]
+    for _ in range(count - 1):
+        step = np.zeros(unknowns.size)
+        step[:moved] = spread * random.standard_normal(moved)
+        starts.append(unknowns.first + step)
+    return starts
+
+
+def _early_stopping(value: Any) -> EarlyStopping | None:
+    if value is not None and not isinstance(value, EarlyStopping):
+        raise TypeError(
+            f"early_stopping must be an EarlyStopping(...) or None; got {check.describe(value)}"
+        )
+    return value
+
+
+def _validation(data: Any, task: Task, runner: Engine) -> Callable[[Array], float] | None:
+    """theta -> loss of the validation data, without penalties; infinite where it has none."""
+    if data is None:
+        return None
+    tables = as_tables(data, "validation")
+    if len(tables) != len(task.trajectories):
+        raise ValueError(
+            "validation must hold other observations of the same trajectories, one entry for each "
+            f"of the {len(task.trajectories)}; got {len(tables)}"
+        )
+    observed = [_in_order(table, task.observation) for table in tables]
+    trajectories = as_trajectories(observed, task.observation.shape, None, "validation")
+    _require_times(trajectories, task.t0s)
+    plain = replace(task, penalties=())
+    function = ObjectiveFunction(runner, plain.objective(trajectories))
+
+    def value(theta: Array) -> float:
+        try:
+            return function.value(theta)
+        except FailedTrial:
+            return np.inf
+
+    return value
+
+
+def _checkpointing(
+    checkpoint: Any, resume: Any, fingerprint: Callable[[], str]
+) -> tuple[Callable[[Run], None] | None, Callable[[Run], None] | None]:
+    """What writes a run to a file, and what reads it back, where each is asked for."""
+    target = None if checkpoint is None else Path(checkpoint)
+    if resume is True and target is None:
+        raise ValueError("resume=True needs checkpoint=, the file to go on from")
+    source = target if resume is True else Path(resume) if resume else None
+    if resume is True and target is not None and not target.exists():
+        source = None
+    if target is None and source is None:
+        return None, None
+    mark = fingerprint()
+    save = None if target is None else partial(save_run, path=target, fingerprint=mark)
+    load = None if source is None else partial(load_run, path=source, fingerprint=mark)
+    return save, load
+
+
+def _fingerprint(
+    task: Task,
+    phases: Sequence[Phase],
+    starts: Sequence[Array],
+    engine: str,
+    early_stopping: EarlyStopping | None,
+) -> str:
+    """Equal for fits that take the same course, in any process."""
+    objective = task.objective()
+    digest = hashlib.sha256()
+    for program in (task.problem.model.f, objective.starts, objective.loss):
+        digest.update(program.digest.encode())
+    for start in starts:
+        digest.update(start.tobytes())
+    for phase in phases:
+        digest.update(phase.name.encode())
+        for stage in phase.stages:
+            digest.update(_identity(stage).encode())
+    digest.update(repr((engine, task.alg, task.adjoint, early_stopping)).encode())
+    digest.update(repr(sorted(task.options.items())).encode())
+    return digest.hexdigest()[:24]
+
+
+def _identity(stage: Stage) -> str:
+    """The stage with the step sizes that its schedule gives instead of the schedule itself."""
+    if isinstance(stage, Adam):
+        return repr((replace(stage, schedule=None), stage.rates().tobytes()))
+    return repr(stage)
+
+
+def _cannot_begin(failure: Failure, runner: Engine) -> Exception:
+    """Why not even the first trial of a phase worked."""
+    where = f"where the phase {failure.phase!r} begins"
+    k = failure.trial.solve
+    if k is None:
+        return ValueError(f"the fit cannot start: {failure.trial} {where}")
+    solve = failure.objective.solves[k]
+    problem = ObjectiveFunction(runner, failure.objective).problem(k, failure.vector)
+    raw = runner.solve(problem, failure.objective.alg, solve.options)
+    solution = Solution(problem, runner.name, solve.options, raw)
+    return SolveError(f"the fit cannot start {where}: {failure_message(solution)}", solution)
+
+
+def _result(
+    task: Task, runner: Engine, run: Run, theta: Array, loss: float, seed: int
+) -> FitResult:
+    import torch
+
+    at = torch.as_tensor(theta)
+    p_flat = task.unknowns.p(at).numpy()
+    u0 = np.stack(
+        [
+            task.unknowns.u0(at, k).numpy().reshape(task.problem.u0.shape)
+            for k in range(len(task.trajectories))
+        ]
+    )
+    moved = task.unknowns.size - task.unknowns.noise0.size
+    quantities = task.unknowns.quantities(at).numpy()[:moved].tolist()
+    curves, fitted, last = _predict(task, runner, p_flat, u0)
+    rows = run.rows
+    kept = {
+        each.name: np.array(getattr(rows, each.name)[: run.position.rows]) for each in fields(rows)
+    }
+    names = tuple(phase.name for phase in run.phases)
+    message = "finished"
+    if run.interrupted:
+        message = (
+            f"interrupted in {names[run.position.phase]!r}, after {run.position.rows} iterations"
+        )
+    return FitResult(
+        p=task.problem.model.parameters.unflatten(p_flat.copy()),
+        p_flat=p_flat,
+        p_names=task.problem.model.parameters.names,
+        u0=u0,
+        noise=task.unknowns.noise(at).numpy(),
+        loss=loss,
+        history=History(**kept, phases=names),
+        message=message,
+        data=task.trajectories,
+        fitted=fitted,
+        curves=curves,
+        names=task.observation.names,
+        quantities=dict(zip(task.unknowns.names, quantities, strict=False)),
+        seed=seed,
+        engine=runner.name,
+        alg=last.alg,
+        versions=last.versions,
+        _problems=fitted_problems(task.problem, p_flat, u0, curves),
+        _compute_covariance=partial(covariance, task, runner, theta),
+    )
+
+
+def _predict(
+    task: Task, runner: Engine, p_flat: Array, u0: Array
+) -> tuple[list[Curve], list[Array], Solution]:
+    """Observations over time, at each row of the data, and the last solution."""
+    import torch
+
+    p = task.problem.model.parameters.unflatten(torch.as_tensor(p_flat))
+    curves, fitted = [], []
+    for start, t0, each in zip(u0, task.t0s, task.trajectories, strict=True):
+        end = float(each.times[-1])
+        t = np.union1d(np.linspace(t0, end, _FINE), each.times)
+        problem = task.problem.remake(u0=start, p=p_flat, tspan=(t0, end))
+        solution = solve(
+            problem, task.alg, runner.name, t, dense=False, raise_on_failure=False, **task.options
+        )
+        seen = task.observation(torch.as_tensor(solution.u), p, solution.t).numpy()
+        y = np.full((t.size, seen.shape[1]), np.nan)
+        y[: len(seen)] = seen
+        curves.append(Curve(t, y))
+        fitted.append(y[np.searchsorted(t, each.t)])
+    return curves, fitted, solution
