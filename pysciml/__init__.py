@@ -27,7 +27,7 @@ from pysciml.solve import solve
 
 if TYPE_CHECKING:
     from pysciml import nn, train
-    from pysciml.train.fit import fit
+    from pysciml.train.fitting import fit
     from pysciml.train.result import FitResult
 
 __version__ = "0.1.0"

@@ -1,6 +1,6 @@
 """Training: fit a model's parameters, and the networks in it, to data."""
 
-from pysciml.train.fit import fit
+from pysciml.train.fitting import fit
 from pysciml.train.loop import EarlyStopping
 from pysciml.train.losses import L1, L2, MSE, Gaussian, LogNormal, Physics, Poisson
 from pysciml.train.optimisers import BFGS, LBFGS, Adam

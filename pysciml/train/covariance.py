@@ -37,14 +37,14 @@ def covariance(task: Task, engine: Engine, theta: Array) -> Array:
     if isinstance(task.loss, FunctionLoss):
         raise ValueError("a covariance needs MSE or a likelihood; the loss is a function")
     count = task.unknowns.size - task.unknowns.noise0.size
-    if task.observed.values.size < count:
+    if task.observed.values.size <= count:
         raise ValueError(
-            "a covariance needs as many observations as fitted quantities; there are "
+            "a covariance needs more observations than fitted quantities; there are "
             f"{task.observed.values.size} observations and {count} quantities"
         )
     prediction, jacobian = _prediction_and_jacobian(task, engine, theta)
     noise = task.unknowns.noise(torch.as_tensor(theta)).numpy()
-    weights = task.loss.information(prediction, task.observed, noise)
+    weights = task.loss.information(prediction, task.observed, noise, count)
     information = (jacobian.T * weights) @ jacobian
     inverse = _inverse(information[:count, :count], task.unknowns.names)
     units = torch.func.jacrev(task.unknowns.quantities)(torch.as_tensor(theta)).numpy()

@@ -65,8 +65,11 @@ class Loss(Protocol):
         """The loss of (M,) predictions."""
         ...
 
-    def information(self, prediction: Array, data: Observed, noise: Array) -> Array:
-        """Fisher information about each of the (M,) predictions, weights included."""
+    def information(self, prediction: Array, data: Observed, noise: Array, count: int) -> Array:
+        """Fisher information about each of the (M,) predictions, weights included.
+
+        `count` is how many quantities were fitted.
+        """
         ...
 
 
@@ -102,11 +105,13 @@ class MSE:
         factor = data.weights / data.weights.sum() / self.scale[data.component] ** 2
         return (_tensor(factor) * (prediction - _tensor(data.values)) ** 2).sum()
 
-    def information(self, prediction: Array, data: Observed, noise: Array) -> Array:
-        """With the variance of a unit of weight estimated by the mean of the squares."""
+    def information(self, prediction: Array, data: Observed, noise: Array, count: int) -> Array:
+        """With the variance of a unit of weight estimated from the squares: sum / (M - count)."""
         weights = data.weights / self.scale[data.component] ** 2
         squares = float((weights * (prediction - data.values) ** 2).sum())
-        return weights / (squares / prediction.size) if squares > 0.0 else weights * math.inf
+        if squares == 0.0:
+            raise ValueError("the fit is exact: there is no scatter to take the variance from")
+        return weights * ((prediction.size - count) / squares)
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ class Gaussian:
         r = (prediction - _tensor(data.values)) / sigma
         return (_tensor(data.weights) * (0.5 * r**2 + sigma.log() + _HALF_LOG_2PI)).sum()
 
-    def information(self, prediction: Array, data: Observed, noise: Array) -> Array:
+    def information(self, prediction: Array, data: Observed, noise: Array, count: int) -> Array:
         return data.weights / self._each(data, _tensor(noise)).numpy() ** 2
 
     def _each(self, data: Observed, noise: Tensor) -> Tensor:
@@ -169,7 +174,7 @@ class LogNormal:
         terms = 0.5 * r**2 + sigma.log() + _tensor(logs + _HALF_LOG_2PI)
         return (_tensor(data.weights) * terms).sum()
 
-    def information(self, prediction: Array, data: Observed, noise: Array) -> Array:
+    def information(self, prediction: Array, data: Observed, noise: Array, count: int) -> Array:
         sigma = self._each(data, _tensor(noise)).numpy()
         return data.weights / (sigma * prediction) ** 2
 
@@ -197,7 +202,7 @@ class Poisson:
         terms = prediction - counts * prediction.log() + (counts + 1.0).lgamma()
         return (_tensor(data.weights) * terms).sum()
 
-    def information(self, prediction: Array, data: Observed, noise: Array) -> Array:
+    def information(self, prediction: Array, data: Observed, noise: Array, count: int) -> Array:
         return data.weights / prediction
 
 

@@ -1,0 +1,171 @@
+"""What a user gives to `fit`, checked and turned into a `Task`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pysciml import validation as check
+from pysciml.engines.base import AdjointOptions, Array
+from pysciml.problems import ODEProblem
+from pysciml.solve import solve_options
+from pysciml.train.data import Table, Trajectory, as_tables, as_trajectories
+from pysciml.train.losses import as_loss, as_penalty
+from pysciml.train.observation import Observation
+from pysciml.train.task import Task
+from pysciml.train.unknowns import Unknowns
+
+_NOTHING = np.zeros(0)
+
+
+def as_problem(problem: Any, p: Any, u0: Any, tables: Sequence[Table]) -> tuple[ODEProblem, Any]:
+    """The problem, and where its solutions start; made of a right-hand side where that came."""
+    if isinstance(problem, ODEProblem):
+        if p is not None:
+            raise ValueError("p must not be given with an ODEProblem: it has its own; use remake")
+        return problem, u0
+    if isinstance(problem, type) or not callable(problem):
+        raise TypeError(
+            "problem must be an ODEProblem, a right-hand side f(u, p, t) or an nn.Module; "
+            f"got {check.describe(problem)}"
+        )
+    first = tables[0]
+    start = first.u[np.argmin(first.t)] if u0 is None or isinstance(u0, str) else u0
+    start = start[0] if isinstance(start, list) and len(tables) > 1 else start
+    span = (float(first.t.min()), float(first.t.max()))
+    return ODEProblem(problem, start, span, p), "data" if u0 is None else u0
+
+
+def make_task(
+    problem: ODEProblem,
+    tables: Sequence[Table],
+    *,
+    u0: Any = None,
+    fit_u0: bool = False,
+    observe: Any = None,
+    weights: Any = None,
+    loss: Any = "mse",
+    regularise: Any = (),
+    fixed: Any = (),
+    transforms: Any = None,
+    u0_transform: Any = None,
+    alg: str | None = None,
+    sensealg: str | None = None,
+    **settings: Any,
+) -> Task:
+    """The task, every argument checked."""
+    solve_options(problem, dense=False, **settings)
+    fit_u0 = check.as_flag(fit_u0, "fit_u0")
+    chosen_loss = as_loss(loss)
+    observation, tables = _matched(observe, problem, tables)
+    trajectories = as_trajectories(tables, observation.shape, weights)
+    u0s, t0s = _initial_states(u0, problem, trajectories, observation)
+    _require_times(trajectories, t0s)
+    if hasattr(chosen_loss, "prepare"):
+        chosen_loss = chosen_loss.prepare(trajectories)
+        noise0 = chosen_loss.noise0(trajectories)
+    else:
+        noise0 = _NOTHING
+    parameters = problem.model.parameters
+    unknowns = Unknowns(
+        parameters, problem.p_flat, fixed, transforms, u0s, fit_u0, u0_transform, noise0
+    )
+    if not unknowns.size:
+        raise ValueError("there is nothing to fit: the model has no free parameters")
+    extras = regularise if isinstance(regularise, (list, tuple)) else (regularise,)
+    return Task(
+        problem=problem,
+        trajectories=tuple(trajectories),
+        t0s=tuple(t0s),
+        observation=observation,
+        loss=chosen_loss,
+        penalties=tuple(as_penalty(each, parameters) for each in extras),
+        unknowns=unknowns,
+        alg=alg,
+        adjoint=AdjointOptions(sensealg),
+        options=settings,
+    )
+
+
+def _matched(
+    observe: Any, problem: ODEProblem, tables: Sequence[Table]
+) -> tuple[Observation, list[Table]]:
+    """The observation, and tables whose columns are in its order where both have names."""
+    columns = tables[0].columns
+    if columns and observe is None and problem.names and set(columns) <= set(problem.names):
+        observe = list(columns)
+    observation = Observation(observe, problem)
+    return observation, [_in_order(table, observation) for table in tables]
+
+
+def _in_order(table: Table, observation: Observation) -> Table:
+    if not table.columns or not set(observation.names) <= set(table.columns):
+        return table
+    order = [table.columns.index(name) for name in observation.names]
+    return Table(table.t, table.u[:, order], observation.names)
+
+
+def _initial_states(
+    u0: Any, problem: ODEProblem, trajectories: Sequence[Trajectory], observation: Observation
+) -> tuple[list[Array], list[float]]:
+    """Flat initial state and time of each trajectory."""
+    count, t0 = len(trajectories), problem.tspan[0]
+    if isinstance(u0, str):
+        if u0 != "data":
+            raise ValueError(f'u0 must be "data", an array or a list of arrays; got {u0!r}')
+        return _first_rows(trajectories, observation, problem.u0.size)
+    if isinstance(u0, list) and count > 1 and np.ndim(u0[0] if u0 else 0) == problem.u0.ndim:
+        if len(u0) != count:
+            raise ValueError(
+                f"u0 must be one state for each of the {count} trajectories; "
+                f"got a list of {len(u0)}"
+            )
+        return [problem.remake(u0=each).u0_flat for each in u0], [t0] * count
+    start = problem.u0_flat if u0 is None else problem.remake(u0=u0).u0_flat
+    return [start] * count, [t0] * count
+
+
+def _first_rows(
+    trajectories: Sequence[Trajectory], observation: Observation, n: int
+) -> tuple[list[Array], list[float]]:
+    if observation.indices is None or observation.indices.size != n:
+        raise ValueError('u0="data" needs data of all entries of the state; give u0, or fit it')
+    states, times = [], []
+    for each in trajectories:
+        row = int(np.argmin(each.t))
+        if np.isnan(each.values[row]).any():
+            raise ValueError(
+                f'u0="data" needs a first row without NaN; got {each.values[row].tolist()} '
+                f"at t = {each.t[row]:g}"
+            )
+        state = np.empty(n)
+        state[observation.indices] = each.values[row]
+        states.append(state)
+        times.append(float(each.t[row]))
+    return states, times
+
+
+def _require_times(trajectories: Sequence[Trajectory], t0s: Sequence[float]) -> None:
+    for each, t0 in zip(trajectories, t0s, strict=True):
+        if each.times[0] < t0:
+            raise ValueError(
+                f"data must not lie before the problem's t0 = {t0:g}; got t = {each.times[0]:g}"
+            )
+        if not (each.seen.any(axis=1) & (each.t > t0)).any():
+            raise ValueError(f"data must hold an observation after t0 = {t0:g}; there is none")
+
+
+def validation_trajectories(data: Any, task: Task) -> list[Trajectory]:
+    """Other observations of the same trajectories."""
+    tables = as_tables(data, "validation")
+    if len(tables) != len(task.trajectories):
+        raise ValueError(
+            "validation must hold other observations of the same trajectories, one entry for each "
+            f"of the {len(task.trajectories)}; got {len(tables)}"
+        )
+    observed = [_in_order(table, task.observation) for table in tables]
+    trajectories = as_trajectories(observed, task.observation.shape, None, "validation")
+    _require_times(trajectories, task.t0s)
+    return trajectories
