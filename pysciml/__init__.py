@@ -26,7 +26,8 @@ from pysciml.solution import Solution
 from pysciml.solve import solve
 
 if TYPE_CHECKING:
-    from pysciml import nn, train
+    from pysciml import julia, nn, train
+    from pysciml.autograd import odeint, odeint_adjoint, odeint_event
     from pysciml.train.fitting import fit
     from pysciml.train.result import FitResult
 
@@ -49,17 +50,25 @@ __all__ = [
     "from_scipy",
     "gradient",
     "hessian_vector",
+    "julia",
     "nn",
+    "odeint",
+    "odeint_adjoint",
+    "odeint_event",
     "sensitivities",
     "solve",
     "train",
 ]
 
-#: What needs torch is imported when it is first used.
+#: What needs torch, or Julia, is imported when it is first used.
 _LATER = {
     "FitResult": "pysciml.train",
     "fit": "pysciml.train",
+    "julia": "pysciml.julia",
     "nn": "pysciml.nn",
+    "odeint": "pysciml.autograd",
+    "odeint_adjoint": "pysciml.autograd",
+    "odeint_event": "pysciml.autograd",
     "train": "pysciml.train",
 }
 

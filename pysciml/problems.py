@@ -110,7 +110,9 @@ class ODEProblem:
             new._p, new._p_flat = self._source.new_parameters(p)
         return new
 
-    def at(self, u0_flat: Array, p_flat: Array) -> ODEProblem:
+    def at(
+        self, u0_flat: Array, p_flat: Array, tspan: tuple[float, float] | None = None
+    ) -> ODEProblem:
         """`remake` for inner loops: flat float64 values, neither checked nor copied.
 
         The arrays have n and n_p entries and are not changed as long as the problem is used.
@@ -119,7 +121,7 @@ class ODEProblem:
         new._source = self._source
         new.mass_matrix = self.mass_matrix
         new.names = self.names
-        new.tspan = self.tspan
+        new.tspan = tspan or self.tspan
         new.u0 = u0_flat.reshape(self.u0.shape)
         new.u0_flat = u0_flat
         new._p, new._p_flat = _UNSET, p_flat

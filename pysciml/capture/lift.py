@@ -1,0 +1,138 @@
+"""A function `func(t, y)` and its surroundings as a right-hand side `f(u, p, t)`.
+
+The tensors that `func` reads and did not make itself are found by running it once more than needed
+under PyTorch's dispatcher. In the trace those that are to be parameters are replaced, call by call,
+by pieces of `p`, and the others by constants in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pysciml.capture.record import NeedsNumpyTracing, data_dependent, line_of
+from pysciml.errors import CaptureError
+
+if TYPE_CHECKING:
+    from pysciml.problems import ODEProblem
+
+Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def tensors_read(call: Callable[[], Any], given: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The tensors that `call` reads, other than `given`, those it makes, and new ones each time."""
+    first, second = _Watch(given), _Watch(given)
+    for watch in (first, second):
+        with torch.no_grad(), watch:
+            call()
+    lasting = first.read.keys() | first.made.keys()
+    return [tensor for key, tensor in second.read.items() if key in lasting]
+
+
+class _Watch(TorchDispatchMode):
+    """Notes the operands of ATen operations that are no results of others."""
+
+    def __init__(self, given: Sequence[torch.Tensor]) -> None:
+        super().__init__()
+        self.made = {id(x): x for x in given}  # keeping them alive keeps their ids unique
+        self.read: dict[int, torch.Tensor] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # the default wraps __torch_dispatch__ in an import of Dynamo
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for x in pytree.tree_leaves((args, kwargs)):
+            if isinstance(x, torch.Tensor) and id(x) not in self.made:
+                self.read[id(x)] = x
+        result = func(*args, **(kwargs or {}))
+        for x in pytree.tree_leaves(result):
+            if isinstance(x, torch.Tensor):
+                self.made[id(x)] = x
+        return result
+
+
+class Lifted:
+    """`func(t, y)` as `f(u, p, t)`: see the module.
+
+    Parameters
+    ----------
+    func: takes and returns tensors of u's shape.
+    parameters: tensors whose values are taken from `p`, where they lie end to end.
+    constants: other tensors that `func` reads.
+    """
+
+    def __init__(
+        self, func: Function, parameters: Sequence[torch.Tensor], constants: Sequence[torch.Tensor]
+    ) -> None:
+        self._func = func
+        self._parameters = parameters
+        self._constants = {id(x): _in_float64(x) for x in constants}
+        self._met: set[int] = set()
+
+    def __call__(self, u: torch.Tensor, p: torch.Tensor | None, t: torch.Tensor) -> torch.Tensor:
+        table = dict(self._constants)
+        if p is not None:
+            pieces = p.split([x.numel() for x in self._parameters])
+            for x, piece in zip(self._parameters, pieces, strict=True):
+                table[id(x)] = piece.reshape(x.shape)
+        try:
+            with _Substitute(table, self._met):
+                return self._func(t, u)
+        except NeedsNumpyTracing as error:
+            what = "a number made by float(), int() or .item(), or a NumPy array,"
+            raise data_dependent(line_of(error), what) from error
+
+    def capture(self, problem: ODEProblem) -> None:
+        """Capture the problem of this function. The model does not keep `func` and tensors alive.
+
+        Raises CaptureError, also for a parameter that is read where PyTorch's functions are not
+        seen to be called.
+        """
+        model = problem.model
+        if any(id(x) not in self._met for x in self._parameters):
+            raise CaptureError(
+                "f cannot be captured: it reads its parameters inside compiled or scripted code. "
+                "Use the plain Python function or module"
+            )
+        shape = model.state_shape
+        model.torch_function = lambda u, p, t: model.flat_function(u, p, t).reshape(shape)
+        self._func, self._parameters, self._constants = _released, (), {}
+
+
+def _released(t: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+    raise RuntimeError("this function is captured; it is called no more")
+
+
+def _in_float64(x: torch.Tensor) -> torch.Tensor:
+    x = x.detach().cpu()
+    return x.double() if x.is_floating_point() else x.clone()
+
+
+class _Substitute(TorchFunctionMode):
+    """Calls of PyTorch's functions get other tensors for those in `table`, which is by id."""
+
+    def __init__(self, table: dict[int, torch.Tensor], met: set[int]) -> None:
+        super().__init__()
+        self._table = table
+        self._met = met
+
+    def _swap(self, x: Any) -> Any:
+        if not isinstance(x, torch.Tensor) or id(x) not in self._table:
+            return x
+        self._met.add(id(x))
+        return self._table[id(x)]
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch._C._set_grad_enabled and args == (False,):
+            raise CaptureError(
+                "f cannot be captured: it uses torch.no_grad(), which a trace does not keep. "
+                "Use .detach() instead"
+            )
+        args, kwargs = pytree.tree_map(self._swap, (args, kwargs or {}))
+        return func(*args, **kwargs)
