@@ -373,7 +373,7 @@ def _predict(
     for start, t0, each in zip(u0, task.t0s, task.trajectories, strict=True):
         end = float(each.times[-1])
         t = np.union1d(np.linspace(t0, end, _FINE), each.times)
-        problem = task.problem.remake(u0=start, p=p_flat, tspan=(t0, end))
+        problem = task.problem.remake(tspan=(t0, end)).at(start.reshape(-1), p_flat)
         solution = solve(
             problem, task.alg, runner.name, t, dense=False, raise_on_failure=False, **task.options
         )

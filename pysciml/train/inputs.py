@@ -101,9 +101,10 @@ def _matched(
 
 
 def _in_order(table: Table, observation: Observation) -> Table:
-    if not table.columns or not set(observation.names) <= set(table.columns):
+    if table.u.ndim != 2 or not set(observation.names) <= set(table.columns or ()):
         return table
-    order = [table.columns.index(name) for name in observation.names]
+    columns = table.columns or ()
+    order = [columns.index(name) for name in observation.names]
     return Table(table.t, table.u[:, order], observation.names)
 
 

@@ -253,7 +253,10 @@ class Run:
             self.position = here
         assert here.vector is not None
         self._trials = Trials(function, here.trials)
-        self._memory = None if self._save is None else here.memory
+        resumed = bool(here.memory)
+        self._memory = dict(here.memory) if resumed or self._save is not None else None
+        if self._is_stuck():  # a checkpoint of the iteration that ended the stage
+            return
         with contextlib.suppress(EndStage):
             stage.run(self._trials, here.vector, self._report, self._memory)
 
@@ -291,8 +294,12 @@ class Run:
         self._show(self.phases[here.phase].name, value)
         if self._save is not None and here.rows % self._save_every == 0:
             self._save(self)
-        if self.early_stopping is not None and here.waited >= self.early_stopping.patience:
+        if self._is_stuck():
             raise EndStage
+
+    def _is_stuck(self) -> bool:
+        stopping = self.early_stopping
+        return stopping is not None and self.position.waited >= stopping.patience
 
     def _validate(self, theta: Array, here: Position) -> float | None:
         """Loss of the validation data; NaN between two looks; None when it does not count here."""

@@ -129,7 +129,7 @@ class _QuasiNewton:
     """What SciPy's two quasi-Newton methods share."""
 
     iterations: int = 500
-    tolerance: float = 1e-9
+    tolerance: float = 1e-10
     _method: ClassVar[str]
 
     def __post_init__(self) -> None:

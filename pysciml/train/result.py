@@ -290,8 +290,9 @@ def fitted_problems(
     problem: ODEProblem, p_flat: Array, u0: Array, curves: Sequence[Curve]
 ) -> tuple[ODEProblem, ...]:
     """The model at what was found, over the time of each trajectory."""
-    p = problem.model.parameters.unflatten(p_flat.copy())
     return tuple(
-        problem.remake(u0=start, p=p, tspan=(float(curve.t[0]), float(curve.t[-1])))
+        problem.remake(tspan=(float(curve.t[0]), float(curve.t[-1]))).at(
+            start.reshape(-1).copy(), p_flat.copy()
+        )
         for start, curve in zip(u0, curves, strict=True)
     )
