@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +89,33 @@ class AdjointOptions:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Trajectories of one ensemble that are solved together.
+
+    They are numbers `first` to `first + len(u0) - 1`. Rows that all trajectories share may be one
+    row, broadcast. `seed` is the ensemble's; trajectory i draws its noise from (seed, i).
+    """
+
+    first: int
+    u0: Array  # (m, n)
+    p: Array  # (m, n_p)
+    seed: int | None = None
+
+
+@dataclass
+class RawBatch:
+    """What became of a batch: flat states; NaN from where a trajectory stopped."""
+
+    u: Array  # (m, len(saveat), n) or (m, len(saveat), len(save_idxs))
+    retcodes: NDArray[np.object_]  # (m,) of SciMLBase's names, or INTERRUPTED
+    alg: str
+    stats: Stats  # of all trajectories together
+
+
+INTERRUPTED = "Interrupted"  # not solved, or not to the end, because of Ctrl-C
+
+
+@dataclass(frozen=True)
 class Availability:
     """Whether an engine can run now, and if not, what mends it."""
 
@@ -120,5 +147,31 @@ class Engine(Protocol):
         The pullback may be called any number of times, until the next solve or much later; it is
         the transpose of d(saved states)/d(u0, p). `options.save_idxs` is None and `options.dense`
         False. After a failed solve the pullback is for the states that were saved.
+        """
+        ...
+
+
+@runtime_checkable
+class ManyEngine(Protocol):
+    """An engine that solves a batch of trajectories by itself; for others it is a loop.
+
+    `free_threaded`: whether `solve_many` may run in several threads at once.
+    """
+
+    free_threaded: bool
+
+    def solve_many(
+        self,
+        problem: ODEProblem,
+        alg: str | None,
+        options: SolveOptions,
+        batch: Batch,
+        out: Array,
+        stop: NDArray[np.int64],
+    ) -> RawBatch:
+        """Solve `problem` from each row of the batch; `out` becomes the result's `u`.
+
+        `options.saveat` is given and `options.dense` False. As soon as stop[0] is not 0, the
+        trajectories that are not done are left and become INTERRUPTED.
         """
         ...

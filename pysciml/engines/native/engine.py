@@ -6,11 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pysciml.engines.base import (
     AdjointOptions,
+    Array,
     Availability,
+    Batch,
     Pullback,
+    RawBatch,
     RawSolution,
     SolveOptions,
 )
@@ -28,6 +32,7 @@ class NativeEngine:
     """The embedded engine: explicit Runge-Kutta and Rosenbrock methods, compiled by Numba."""
 
     name = "native"
+    free_threaded = True
 
     def __init__(self) -> None:
         self._plain: dict[str, Method] = {}  # methods without options, by name
@@ -65,6 +70,27 @@ class NativeEngine:
         if method is None:
             method = self._method(alg, options)
         return self._run(problem, method, options)
+
+    def solve_many(
+        self,
+        problem: ODEProblem,
+        alg: str | None,
+        options: SolveOptions,
+        batch: Batch,
+        out: Array,
+        stop: NDArray[np.int64],
+    ) -> RawBatch:
+        """Solve a batch of an ensemble in compiled code, without the GIL; see `ManyEngine`.
+
+        Each trajectory is the one that `solve` gives, to the last bit.
+        """
+        from pysciml.engines.native import ensemble
+
+        if alg is None:
+            alg = _default(problem, options)
+        method = self._plain.get(alg) if not options.algorithm else None
+        method = method or self._method(alg, options)
+        return ensemble.solve_many(problem, method, options, batch, out, stop)
 
     def sensealgs(self) -> tuple[str, ...]:
         """Names of the ways in which `solve_with_pullback` can differentiate."""

@@ -383,7 +383,7 @@ class Drive:
         stats = Stats(
             it[c.I_NF], it[c.I_NJ], it[c.I_NW], it[c.I_NSOLVE], it[c.I_NACC], it[c.I_NREJ]
         )
-        retcode = "Success" if code == c.DONE else _RETCODES[code]
+        retcode = "Success" if code == c.DONE else RETCODES[code]
         if code != c.DONE and not message:
             message = self._why(code, reached)
         return RawSolution(t, u, retcode, self.method.name, stats, interpolate, message)
@@ -434,7 +434,7 @@ class Drive:
         )
 
 
-_RETCODES = {
+RETCODES = {
     c.MAXITERS: "MaxIters",
     c.DTMIN: "DtLessThanMin",
     c.UNSTABLE: "Unstable",
