@@ -522,6 +522,15 @@ def _scatter_add(b: Builder, x: Any, dim: int, index: Any, source: Any) -> int:
     return b.elementwise("add", into, b.scatter_add(b.shape(into), part, where))
 
 
+@_aten("scatter")
+def _scatter(b: Builder, x: Any, dim: int, index: Any, source: Any) -> int:
+    where = np.take_along_axis(_indices(b, x), _constant_index(index), dim)
+    if _shape(b, source) and _shape(b, source) != where.shape:
+        kept = _indices(b, source)[tuple(slice(n) for n in where.shape)]
+        return b.scatter(_value(b, x), _pick(b, source, kept), where)
+    return _scatter_view(b, x, source, where)
+
+
 def _scatter_view(b: Builder, x: Any, part: Any, where: Any) -> int:
     return b.scatter(_value(b, x), b.expand(_value(b, part), where.shape), where)
 

@@ -234,9 +234,11 @@ class Collocation:
     Parameters
     ----------
     nodes : int
-        Times at which slopes are compared, evenly over each trajectory.
+        Times at which slopes are compared, evenly over each trajectory but for a twentieth at
+        both ends, where slopes are least certain.
     smoothing : float, optional
-        The spline's penalty on curvature (SciPy's `lam`). Default: by cross validation.
+        The spline's penalty on curvature (SciPy's `lam`, for times with a mean distance of one).
+        Default: by cross validation.
     optimisers : stages, optional
         Default: LBFGS(500); an iteration costs microseconds here.
     """
@@ -269,14 +271,21 @@ class Collocation:
 
     def _smooth(self, task: Task, trajectory: Trajectory) -> tuple[Array, Array, Array]:
         """Times (m,), states (m, n) and slopes (m, n) on the splines of one trajectory."""
-        t = np.linspace(trajectory.times[0], trajectory.times[-1], self.nodes)
+        first, last = trajectory.times[0], trajectory.times[-1]
+        margin = (last - first) / 20.0
+        t = np.linspace(first + margin, last - margin, self.nodes)
+        # SciPy's cross validation looks in a range of `lam` that fits a distance of one
+        distance = (last - first) / (trajectory.times.size - 1)
         u, slope = np.empty((2, t.size, task.n))
         for component, i in enumerate(_indices(task)):
-            spline = self._spline(trajectory, component, task.observation.names[component])
-            u[:, i], slope[:, i] = spline(t), spline.derivative()(t)
+            name = task.observation.names[component]
+            spline = self._spline(trajectory, component, name, distance)
+            u[:, i] = spline(t / distance)
+            slope[:, i] = spline.derivative()(t / distance) / distance
         return t, u, slope
 
-    def _spline(self, trajectory: Trajectory, component: int, name: str) -> Any:
+    def _spline(self, trajectory: Trajectory, component: int, name: str, distance: float) -> Any:
+        """The smooth curve of one component over t / distance."""
         from scipy.interpolate import make_smoothing_spline
 
         seen = trajectory.seen[:, component]
@@ -288,7 +297,7 @@ class Collocation:
         weights = trajectory.weights[seen, component]
         total = np.bincount(which, weights)
         mean = np.bincount(which, weights * trajectory.values[seen, component]) / total
-        return make_smoothing_spline(t, mean, w=total, lam=self.smoothing)
+        return make_smoothing_spline(t / distance, mean, w=total, lam=self.smoothing)
 
 
 def _slope_objective(task: Task, t: Array, u: Array, slope: Array) -> Objective:
@@ -302,7 +311,7 @@ def _slope_objective(task: Task, t: Array, u: Array, slope: Array) -> Objective:
 
     def loss(saved: Tensor, theta: Tensor) -> Tensor:
         p = unknowns.p(theta)
-        f = torch.func.vmap(lambda u, t: model.torch_function(u.reshape(shape), p, t).reshape(-1))
+        f = torch.func.vmap(lambda u, t: model.flat_function(u.reshape(shape), p, t))
         return (((f(states, times) - wanted) / scale) ** 2).mean()
 
     forward, backward = capture_map(unknowns.p, unknowns.size)

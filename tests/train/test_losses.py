@@ -9,7 +9,7 @@ from scipy import stats
 
 import pysciml as sml
 from pysciml import train
-from pysciml.train import L1, L2, MSE, Adam, Gaussian, LogNormal, Physics, Poisson
+from pysciml.train import L1, L2, MSE, Adam, Gaussian, LogNormal, Physics
 
 TIGHT = {"engine": "native", "abstol": 1e-12, "reltol": 1e-12, "progress": False}
 
