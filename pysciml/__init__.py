@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pysciml.compare import Comparison, compare
+from pysciml.ensemble import EnsembleSolution, solve_ensemble
 from pysciml.errors import (
     CaptureError,
     EngineUnavailableError,
@@ -37,6 +38,7 @@ __all__ = [
     "CaptureError",
     "Comparison",
     "EngineUnavailableError",
+    "EnsembleSolution",
     "FitResult",
     "Gradient",
     "ODEProblem",
@@ -57,6 +59,7 @@ __all__ = [
     "odeint_event",
     "sensitivities",
     "solve",
+    "solve_ensemble",
     "train",
 ]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _SMOOTH = 20  # points per step, so that a curve through few steps looks like one
 _MOST_POINTS = 20_000
-_LEGEND_LINES = 12  # more lines than this get no legend
+LEGEND_LINES = 12  # more lines than this get no legend
 _MARKED_POINTS = 60  # up to so many saved points are marked
 
 Variable = int | str  # a flat index, or "t"
@@ -28,7 +28,7 @@ def plot_solution(
     """See `Solution.plot`."""
     import matplotlib.pyplot as plt
 
-    curves = [_curve(entry, solution.names) for entry in _entries(vars, len(solution.names))]
+    curves = [curve_of(entry, solution.names) for entry in entries_of(vars, len(solution.names))]
     dimension = len(curves[0])
     if any(len(curve) != dimension for curve in curves):
         raise ValueError("vars must all be time series, all be pairs or all be triples")
@@ -36,20 +36,20 @@ def plot_solution(
         projection = "3d" if dimension == 3 else None
         _, ax = plt.subplots(layout="constrained", subplot_kw={"projection": projection})
     times, states = _samples(solution, denseplot)
-    many = len(curves) > _LEGEND_LINES
+    many = len(curves) > LEGEND_LINES
     if not (many or (denseplot and solution.has_dense)) and len(times) <= _MARKED_POINTS:
         style = {"marker": "o", "markersize": 4, **style}
     for i, curve in enumerate(curves):
         look = {"color": plt.get_cmap("viridis")(i / len(curves)), **style} if many else style
         data = [times if isinstance(part, str) else states[:, part] for part in curve]
         ax.plot(*data, **{"label": _label(curve, solution.names), **look})
-    _label_axes(ax, curves, solution.names)
+    label_axes(ax, curves, solution.names)
     if len(curves) > 1 and not many:
         ax.legend()
     return ax
 
 
-def _entries(vars: Any, n: int) -> list[Any]:
+def entries_of(vars: Any, n: int) -> list[Any]:
     if vars is None:
         return list(range(n))
     if not isinstance(vars, list):
@@ -59,7 +59,7 @@ def _entries(vars: Any, n: int) -> list[Any]:
     return vars
 
 
-def _curve(entry: Any, names: tuple[str, ...]) -> tuple[Variable, ...]:
+def curve_of(entry: Any, names: tuple[str, ...]) -> tuple[Variable, ...]:
     """The coordinates of one curve: ("t", i), (i, j) or (i, j, k)."""
     if not isinstance(entry, tuple):
         return ("t", _variable(entry, names))
@@ -94,17 +94,17 @@ def _samples(solution: Solution, denseplot: bool) -> tuple[Array, Array]:
 
 
 def _label(curve: tuple[Variable, ...], names: tuple[str, ...]) -> str:
-    texts = [_text(variable, names) for variable in curve]
+    texts = [text_of(variable, names) for variable in curve]
     return texts[1] if texts[0] == "t" and len(texts) == 2 else f"({', '.join(texts)})"
 
 
-def _text(variable: Variable, names: tuple[str, ...]) -> str:
+def text_of(variable: Variable, names: tuple[str, ...]) -> str:
     return variable if isinstance(variable, str) else names[variable]
 
 
-def _label_axes(ax: Any, curves: list[tuple[Variable, ...]], names: tuple[str, ...]) -> None:
+def label_axes(ax: Any, curves: list[tuple[Variable, ...]], names: tuple[str, ...]) -> None:
     """Each axis is named by what runs along it, when that is one thing."""
     setters = [ax.set_xlabel, ax.set_ylabel] + ([ax.set_zlabel] if len(curves[0]) == 3 else [])
     for axis, setter in enumerate(setters):
-        along = {_text(curve[axis], names) for curve in curves}
+        along = {text_of(curve[axis], names) for curve in curves}
         setter(along.pop() if len(along) == 1 else "state")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import operator
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
@@ -205,6 +206,27 @@ def as_observations(value: Any, name: str, expected: str) -> Array:
         raise ValueError(
             f"{name} must be finite, or NaN where missing; got {array[infinite].flat[0]}{where}"
         )
+    return array
+
+
+def as_seed(value: Any, name: str) -> int:
+    """A whole number of at least zero."""
+    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be a whole number >= 0; got {describe(value)}")
+    number = operator.index(value)
+    if not 0 <= number < 2**63:
+        raise ValueError(f"{name} must be a whole number >= 0 and < 2**63; got {number}")
+    return number
+
+
+def as_rows(value: Any, name: str, shape: tuple[int, ...], what: str) -> Array:
+    """At least one row, each an array of `shape`: one `what` for each trajectory. All finite."""
+    rows = "(" + ", ".join(["n", *map(str, shape)]) + ("" if shape else ",") + ")"
+    expected = f"an array of shape {rows}, one {what} for each trajectory"
+    array = _real_array(value, name, expected)
+    if array.ndim != 1 + len(shape) or array.shape[1:] != shape or len(array) == 0:
+        raise ValueError(f"{name} must be {expected}; got {describe(value)}")
+    _require_finite(array, name)
     return array
 
 

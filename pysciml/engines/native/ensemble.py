@@ -10,7 +10,7 @@ So each trajectory is, to the last bit, the one that a solve of its own gives, i
 from __future__ import annotations
 
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
