@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import RATES
 
 import pysciml as sml
 from pysciml import train
@@ -16,6 +15,7 @@ from pysciml.train import BFGS, LBFGS, Adam, EarlyStopping
 
 FAST = {"engine": "native", "progress": False}
 TIGHT = {**FAST, "abstol": 1e-10, "reltol": 1e-10}
+RATES = {"a": 1.3, "b": 0.9, "c": 0.8, "d": 1.8}  # those of the fixture
 GUESS = {"a": 1.0, "b": 1.0, "c": 1.0, "d": 1.5}
 
 
@@ -76,7 +76,7 @@ def test_engines_find_the_same(decays, decay_data):
     assert "torchdiffeq" in torch_.versions
 
 
-# -- data ----------------------------------------------------------------------------------------
+# -- data ----
 @pytest.fixture(scope="module")
 def plain(decays, decay_data):
     return sml.fit(decays, decay_data, optimisers=LBFGS(20), **TIGHT)
@@ -216,7 +216,7 @@ def test_states_of_any_shape():
     assert result.names[4] == "u[1, 1]"
 
 
-# -- unknowns -------------------------------------------------------------------------------------
+# -- unknowns ----
 def test_fixed_parameters_stay(lotka_volterra):
     problem, t, u = lotka_volterra
     guess = {**RATES, "a": 1.0, "b": 1.2}
@@ -254,7 +254,7 @@ def test_names_of_networks_and_entries_can_be_chosen():
     assert len(result.quantities) == 2 + 2 + 1 + 2
 
 
-# -- course ---------------------------------------------------------------------------------------
+# -- course ----
 def test_multi_start_finds_what_one_start_misses():
     """sin(k t): between the true frequency and the first guess lies another minimum."""
     t = np.linspace(0.2, 6.0, 40)
