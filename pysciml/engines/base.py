@@ -101,6 +101,11 @@ class Batch:
     p: Array  # (m, n_p)
     seed: int | None = None
 
+    def part(self, rows: slice) -> Batch:
+        """Some of the trajectories, one after the other."""
+        first = self.first + rows.indices(len(self.u0))[0]
+        return Batch(first, self.u0[rows], self.p[rows], self.seed)
+
 
 @dataclass
 class RawBatch:

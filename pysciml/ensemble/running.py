@@ -9,22 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import fields
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pysciml.engines.base import (
-    INTERRUPTED,
-    Array,
-    Batch,
-    Engine,
-    ManyEngine,
-    RawBatch,
-    SolveOptions,
-    Stats,
-)
+from pysciml.engines.base import Array, Batch, Engine, ManyEngine, RawBatch, SolveOptions
+from pysciml.engines.batches import solve_each
 from pysciml.problems import ODEProblem
 
 Stop = NDArray[np.int64]  # one number; not 0: leave what is not done
@@ -44,38 +35,6 @@ def solve_batch(
     if isinstance(runner, ManyEngine):
         return runner.solve_many(problem, alg, options, batch, out, stop)
     return solve_each(runner, problem, alg, options, batch, out, stop)
-
-
-def solve_each(
-    runner: Engine,
-    problem: ODEProblem,
-    alg: str | None,
-    options: SolveOptions,
-    batch: Batch,
-    out: Array,
-    stop: Stop,
-) -> RawBatch:
-    """One solve for each trajectory. Ctrl-C sets `stop` and leaves the rest of the batch."""
-    out.fill(np.nan)
-    retcodes = np.full(len(out), INTERRUPTED, dtype=object)
-    stats, name = Stats(), alg or ""
-    for k in range(len(out)):
-        if stop[0]:
-            break
-        try:
-            raw = runner.solve(problem.at(batch.u0[k], batch.p[k]), alg, options)
-        except KeyboardInterrupt:
-            stop[0] = 1
-            break
-        out[k, : len(raw.u)] = raw.u
-        retcodes[k], name = raw.retcode, raw.alg
-        stats = added(stats, raw.stats)
-    return RawBatch(out, retcodes, name, stats)
-
-
-def added(a: Stats, b: Stats) -> Stats:
-    """The work of both."""
-    return Stats(*(getattr(a, each.name) + getattr(b, each.name) for each in fields(Stats)))
 
 
 class Runner(Protocol):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pysciml.engines.base import INTERRUPTED, Array, Batch, RawBatch, SolveOptions, Stats
+from pysciml.engines.batches import added
 from pysciml.ensemble.inputs import Starts
-from pysciml.ensemble.running import added
 from pysciml.ensemble.solution import Found
 from pysciml.ensemble.statistics import Quantiles, merged, moments_of, no_moments, quantiles_for
 

@@ -11,23 +11,28 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pysciml.engines.base import (
     AdjointOptions,
     Array,
     Availability,
+    Batch,
     Cotangents,
     Pullback,
+    RawBatch,
     RawSolution,
     SolveOptions,
     Stats,
 )
+from pysciml.engines.batches import added, solve_each
 from pysciml.errors import UnsupportedError
 from pysciml.validation import did_you_mean
 
 if TYPE_CHECKING:
     import torch
 
+    from pysciml.engines.torch.ensemble import BatchedProblem
     from pysciml.problems import ODEProblem
 
 _ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
@@ -60,6 +65,7 @@ class TorchEngine:
     """
 
     name = "torch"
+    free_threaded = False
 
     def availability(self) -> Availability:
         from importlib.util import find_spec
@@ -80,6 +86,50 @@ class TorchEngine:
         if options.save_idxs is not None:
             raw.u = np.ascontiguousarray(raw.u[:, options.save_idxs])
         return raw
+
+    def solve_many(
+        self,
+        problem: ODEProblem,
+        alg: str | None,
+        options: SolveOptions,
+        batch: Batch,
+        out: Array,
+        stop: NDArray[np.int64],
+    ) -> RawBatch:
+        """One solve for a whole batch; see `ensemble` beside this file, and `ManyEngine`.
+
+        A batch that fails is solved in halves, down to the trajectories that make it fail.
+        """
+        from pysciml.engines.torch import ensemble
+
+        method = _method(alg)
+        _check_supported(problem, method, options)
+        if method == _SCIPY or not ensemble.can_be_batched(problem, batch):
+            return solve_each(self, problem, alg, options, batch, out, stop)
+        return self._solve_batched(problem, method, options, batch, out)
+
+    def _solve_batched(
+        self, problem: ODEProblem, method: str, options: SolveOptions, batch: Batch, out: Array
+    ) -> RawBatch:
+        from pysciml.engines.torch import ensemble
+
+        run = _Run(ensemble.BatchedProblem(problem, batch), method, options)
+        if method in _ADAPTIVE:
+            run.use_norm(ensemble.largest_norm)
+        raw = run.solve()
+        count = len(out)
+        if raw.retcode != "Success" and count > 1:
+            half = count // 2
+            parts = [
+                self._solve_batched(problem, method, options, batch.part(rows), out[rows])
+                for rows in (slice(0, half), slice(half, count))
+            ]
+            retcodes = np.concatenate([part.retcodes for part in parts])
+            return RawBatch(out, retcodes, method, added(parts[0].stats, parts[1].stats))
+        u = raw.u.reshape(len(raw.t), count, -1).transpose(1, 0, 2)
+        out.fill(np.nan)
+        out[:, : len(raw.t)] = u if options.save_idxs is None else u[:, :, options.save_idxs]
+        return RawBatch(out, np.full(count, raw.retcode, dtype=object), method, raw.stats)
 
     def sensealgs(self) -> tuple[str, ...]:
         return _SENSEALGS
@@ -107,7 +157,9 @@ class _Stop(Exception):
 class _Run:
     """One solve: the right-hand side with its counters, and what torchdiffeq is given."""
 
-    def __init__(self, problem: ODEProblem, method: str, options: SolveOptions) -> None:
+    def __init__(
+        self, problem: ODEProblem | BatchedProblem, method: str, options: SolveOptions
+    ) -> None:
         import torch
 
         self.problem = problem
@@ -122,9 +174,19 @@ class _Run:
             "options": _settings(method, options) or None,
         }
 
+    def use_norm(self, norm: Callable[[Any], Any]) -> None:
+        """Measure the error in this norm, unless the user has chosen one."""
+        self.arguments["options"] = {"norm": norm, **(self.arguments["options"] or {})}
+
     def solve(self) -> RawSolution:
         times = self._output_times()
-        rhs = _RightHandSide(self.problem, self.p, self.method, self.options.maxiters)
+        rhs = _RightHandSide(
+            self.problem,
+            self.p,
+            self.method,
+            self.options.maxiters,
+            keep_states=self.options.saveat is None,
+        )
         retcode, message = "Success", ""
         try:
             states = self._odeint(rhs, times)
@@ -273,11 +335,17 @@ class _RightHandSide:
     """f(t, u) as torchdiffeq calls it. Counts calls, and notes the steps through its callbacks."""
 
     def __init__(
-        self, problem: ODEProblem, p: torch.Tensor, method: str = "", maxiters: int = 0
+        self,
+        problem: ODEProblem | BatchedProblem,
+        p: torch.Tensor,
+        method: str = "",
+        maxiters: int = 0,
+        keep_states: bool = False,
     ) -> None:
         self._f = problem.model.torch_function
         self._p = p
         self._left = maxiters
+        self._keep_states = keep_states
         self.finished = False
         self.nf = self.naccept = self.nreject = 0
         self.times: list[float] = []
@@ -299,7 +367,8 @@ class _RightHandSide:
         time = float(t.detach())
         if not self.times or time != self.times[-1]:  # else: another try of the same step
             self.times.append(time)
-            self._states.append(u.detach().clone())
+            if self._keep_states:
+                self._states.append(u.detach().clone())
         self._dt = float(dt.detach())
         if self._left == 0:
             raise _Stop

@@ -1,0 +1,54 @@
+"""Batches of trajectories on an engine that solves one at a time."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pysciml.engines.base import (
+    INTERRUPTED,
+    Array,
+    Batch,
+    Engine,
+    RawBatch,
+    SolveOptions,
+    Stats,
+)
+from pysciml.problems import ODEProblem
+
+
+def solve_each(
+    engine: Engine,
+    problem: ODEProblem,
+    alg: str | None,
+    options: SolveOptions,
+    batch: Batch,
+    out: Array,
+    stop: NDArray[np.int64],
+) -> RawBatch:
+    """One solve for each trajectory; see `ManyEngine.solve_many`.
+
+    Ctrl-C sets `stop` and leaves the rest of the batch.
+    """
+    out.fill(np.nan)
+    retcodes = np.full(len(out), INTERRUPTED, dtype=object)
+    stats, name = Stats(), alg or ""
+    for k in range(len(out)):
+        if stop[0]:
+            break
+        try:
+            raw = engine.solve(problem.at(batch.u0[k], batch.p[k]), alg, options)
+        except KeyboardInterrupt:
+            stop[0] = 1
+            break
+        out[k, : len(raw.u)] = raw.u
+        retcodes[k], name = raw.retcode, raw.alg
+        stats = added(stats, raw.stats)
+    return RawBatch(out, retcodes, name, stats)
+
+
+def added(a: Stats, b: Stats) -> Stats:
+    """The work of both."""
+    return Stats(*(getattr(a, each.name) + getattr(b, each.name) for each in fields(Stats)))
