@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import pysciml as sml
+from pysciml import engines
 
 RATES = {"a": 1.3, "b": 0.9, "c": 0.8, "d": 1.8}
 
@@ -52,3 +53,38 @@ def decay_data():
     t = np.array([0.1, 0.25, 0.4, 0.7, 1.0])
     u = np.exp(-1.5 * t)[:, None] * [2.0, 1.0]
     return t, u * (1.0 + 0.05 * random.standard_normal(u.shape))
+
+
+class Interrupting:
+    """An engine with Ctrl-C at one of its solves, counted from 0."""
+
+    name = "native"
+
+    def __init__(self, engine, at):
+        self._engine = engine
+        self.left = at
+        self.solves = 0
+
+    def __getattr__(self, name):
+        return getattr(self._engine, name)
+
+    def solve_with_pullback(self, *arguments):
+        self.solves += 1
+        if self.left == 0:
+            self.left = -1
+            raise KeyboardInterrupt
+        self.left -= 1
+        return self._engine.solve_with_pullback(*arguments)
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """interrupt(n): Ctrl-C comes at solve n, counted from 0."""
+
+    def at(count):
+        engine = Interrupting(engines.get("native"), count)
+        monkeypatch.setitem(engines._loaded, "native", engine)
+        return engine
+
+    yield at
+    monkeypatch.undo()

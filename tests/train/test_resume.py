@@ -10,45 +10,10 @@ import numpy as np
 import pytest
 
 import pysciml as sml
-from pysciml import engines, train
+from pysciml import train
 from pysciml.train import BFGS, LBFGS, Adam, EarlyStopping
 
 GUESS = {"a": 1.0, "b": 1.0, "c": 1.0, "d": 1.5}
-
-
-class Interrupting:
-    """The native engine, with Ctrl-C at one of its solves."""
-
-    name = "native"
-
-    def __init__(self, engine, at):
-        self._engine = engine
-        self.left = at
-        self.solves = 0
-
-    def __getattr__(self, name):
-        return getattr(self._engine, name)
-
-    def solve_with_pullback(self, *arguments):
-        self.solves += 1
-        if self.left == 0:
-            self.left = -1
-            raise KeyboardInterrupt
-        self.left -= 1
-        return self._engine.solve_with_pullback(*arguments)
-
-
-@pytest.fixture
-def interrupt(monkeypatch):
-    """interrupt(n): Ctrl-C comes at solve n, counted from 0."""
-
-    def at(count):
-        engine = Interrupting(engines.get("native"), count)
-        monkeypatch.setitem(engines._loaded, "native", engine)
-        return engine
-
-    yield at
-    monkeypatch.undo()
 
 
 def fit(lotka_volterra, **options):
