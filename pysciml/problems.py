@@ -167,6 +167,10 @@ class _Source:
         self.is_module = _is_module(f)
         self.model: Model | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without the model: another process captures its own."""
+        return type(self), (self.f, self.u0, self.p)
+
     def capture(self) -> Model:
         from pysciml.capture import capture
 
