@@ -250,9 +250,7 @@ def _batches(begin: Starts, size: int) -> Any:
 def _bar(n: int, show: bool) -> Any:
     from tqdm.auto import tqdm
 
-    return tqdm(
-        total=n, desc="ensemble", unit="traj", disable=not show, delay=_QUIET_SECONDS, leave=False
-    )
+    return tqdm(total=n, desc="ensemble", unit="traj", disable=not show, delay=_QUIET_SECONDS)
 
 
 def _tell_failures(solution: EnsembleSolution, runner: Runner) -> None:
