@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +89,16 @@ class MatMul:
     k: int
     n: int
 
+    @property
+    def multiplications(self) -> int:
+        """How many, for one matrix of the batch."""
+        return self.m * self.k * self.n
+
+    @property
+    def rows_with_rows(self) -> bool:
+        """Whether both operands are contiguous along the axis that is summed over."""
+        return (not self.a.transposed or self.m == 1) and (self.b.transposed or self.n == 1)
+
 
 Statement = Loop | Copy | MatMul
 
@@ -102,14 +112,19 @@ class ArrayForm:
     inputs: tuple[str, ...] = field(default_factory=tuple)
 
 
-def lower_to_array(program: Program) -> ArrayForm:
-    """Schedule the Program as loops, copies and matrix products."""
-    return _Scheduler(program).run()
+def lower_to_array(program: Program, loops_below: int = 0) -> ArrayForm:
+    """Schedule the Program as loops, copies and matrix products.
+
+    Products of fewer multiplications than `loops_below` get their right operand row by row where
+    plain loops want it so, as a copy if need be; BLAS does not care.
+    """
+    return _Scheduler(program, loops_below).run()
 
 
 class _Scheduler:
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, loops_below: int) -> None:
         self.program = program
+        self.loops_below = loops_below
         self.nodes = program.nodes
         self.work: list[NDArray[np.float64]] = []
         self.work_size = 0
@@ -481,7 +496,16 @@ class _Scheduler:
         before_a, a = self._operand(node.args[0])
         before_b, b = self._operand(node.args[1])
         product = MatMul(a, b, self.buffer(position), math.prod(lead), m, k, n)
+        if b.transposed and self._wants_rows(product):
+            before_b, b = self._copied_operand(node.args[1])
+            product = replace(product, b=b)
         return [*before_a, *before_b, product]
+
+    def _wants_rows(self, product: MatMul) -> bool:
+        if product.multiplications >= self.loops_below or product.n == 1:
+            return False
+        # a few dot products are cheaper than the copy
+        return not product.rows_with_rows or (product.m >= 4 and product.n >= 8)
 
     def _operand(self, position: int) -> tuple[list[Statement], Operand]:
         """A matrix operand in place where it lies contiguously (or transposed), else a copy."""
@@ -497,5 +521,9 @@ class _Scheduler:
                 if first >= 0 and np.array_equal(index, run):
                     inside = Buffer(source.name, source.start + first, index.size)
                     return [], Operand(inside, transposed)
+        return self._copied_operand(position)
+
+    def _copied_operand(self, position: int) -> tuple[list[Statement], Operand]:
+        node = self.nodes[position]
         buffer = self.scratch(node.size)
         return self._loops(node.shape, [position], set(), targets=[buffer]), Operand(buffer, False)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pysciml.capture.array import MatMul, lower_to_array
+from pysciml.capture.array import MatMul, Operand, lower_to_array
 from pysciml.capture.program import Program
 from pysciml.capture.scalar import lower_to_scalar
 from pysciml.codegen import Form, choose_form
@@ -40,6 +40,10 @@ _TEMPLATES |= {
     "where": "ifelse({0}, {1}, {2})",
     "to_float": "ifelse({0}, 1.0, 0.0)",
 }
+
+# in loops: what LLVM can compute several of at once
+_VECTORISED = {name: f"v{name}({{0}})" for name in ("exp", "expm1", "tanh", "log", "log1p")}
+_BLAS_FROM = 64  # multiplications from which BLAS beats plain loops
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def generate(program: Program, name: str | None = None, form: Form = "auto") -> 
         array_form = lower_to_array(program)
         work = array_form.work
         body = ["table = reinterpret(Int64, work)"]
-        body += print_statements(array_form.statements, _DIALECT)
+        body += print_statements(array_form.statements, _ARRAY_DIALECT)
     arguments = ", ".join(["out", *program.input_names, "work"])
     inside = textwrap.indent("\n".join(body), "        ")
     rest = f"({arguments})\n    @inbounds begin\n{inside}\n    end\n    return nothing\nend\n"
@@ -100,6 +104,29 @@ def _number(value: float) -> str:
 def _loop(counter: str, count: int, order: Order) -> str:
     prefix = {"sequential": "", "independent": "@simd ivdep ", "sum": "@simd "}[order]
     return f"{prefix}for {counter} in 0:{count - 1}"
+
+
+def _matmul(product: MatMul) -> list[str]:
+    return _loops(product) if product.multiplications < _BLAS_FROM else _blas(product)
+
+
+def _loops(product: MatMul) -> list[str]:
+    m, k, n = product.m, product.k, product.n
+    batch = f"s * {m * n} + " if product.batch > 1 else ""
+    a = _entry(product.a, (m, k), ("i", "l"), product.batch)
+    b = _entry(product.b, (k, n), ("l", "j"), product.batch)
+    dot = _DIALECT.block(_loop("l", k, "sequential"), [f"y = y + {a} * {b}"])
+    target = f"{product.c.name}[{product.c.start + 1} + {batch}i * {n} + j]"
+    entry = ["y = 0.0", *dot, f"{target} = y"]
+    row = _DIALECT.block(_loop("j", n, "sequential"), entry)
+    return _DIALECT.block(_loop("i", m, "sequential"), row)
+
+
+def _entry(operand: Operand, shape: tuple[int, int], counters: tuple[str, str], batch: int) -> str:
+    (rows, columns), (i, j) = shape, counters
+    row, column, width = (j, i, rows) if operand.transposed else (i, j, columns)
+    along = f"s * {rows * columns} + " if batch > 1 else ""
+    return f"{operand.buffer.name}[{operand.buffer.start + 1} + {along}{row} * {width} + {column}]"
 
 
 def _blas(product: MatMul) -> list[str]:
@@ -138,6 +165,6 @@ _DIALECT = Dialect(
     loop=_loop,
     end="end",
     infinity="Inf",
-    blas=_blas,
-    blas_from=64,
+    matmul=_matmul,
 )
+_ARRAY_DIALECT = replace(_DIALECT, templates=_TEMPLATES | _VECTORISED)

@@ -43,6 +43,24 @@ def merge_axes(loop: Loop) -> Nest:
     return Nest(extent, len(extent) - kept_free, merged_loads, merged_stores)
 
 
+def reduced_outside(nest: Nest) -> Nest:
+    """The same loops with the last free axis innermost, inside the reduced ones."""
+    axes = len(nest.extent)
+    free = axes - nest.reduced
+    order = [*range(free - 1), *range(free, axes), free - 1]
+
+    def moved(access: Access, strides: tuple[int, ...]) -> Access:
+        affine = Affine(access.affine.offset, tuple(strides[k] for k in order))
+        return Access(access.buffer, affine, access.table)
+
+    loads = {key: moved(access, access.affine.strides) for key, access in nest.loads.items()}
+    stores = [
+        (value, moved(access, access.affine.strides + (0,) * nest.reduced))
+        for value, access in nest.stores
+    ]
+    return Nest(tuple(nest.extent[k] for k in order), nest.reduced, loads, stores)
+
+
 def _groups(extent: tuple[int, ...], free: int, accesses: list[Affine]) -> list[list[int]]:
     groups: list[list[int]] = []
     for axis, size in enumerate(extent):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 import math
 import os
 import sys
@@ -15,7 +16,7 @@ import tempfile
 import textwrap
 import types
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pysciml.capture.array import ArrayForm, MatMul, lower_to_array
+from pysciml.capture.array import ArrayForm, Buffer, MatMul, lower_to_array
 from pysciml.capture.program import Program
 from pysciml.capture.scalar import lower_to_scalar
-from pysciml.codegen import Form, choose_form
+from pysciml.codegen import Form, choose_form, elementary, products
 from pysciml.codegen.expressions import COMMON
 from pysciml.codegen.statements import Dialect, print_scalar_form, print_statements
 
@@ -54,6 +55,12 @@ _TEMPLATES |= {
     "where": "({1} if {0} else {2})",
     "to_float": "(1.0 if {0} else 0.0)",
 }
+# in loops: what LLVM can compute several of at once
+_VECTORISED = {
+    name: f"elementary.{name}({{0}})" for name in ("exp", "expm1", "tanh", "log", "log1p")
+}
+_IN_LOOPS = _VECTORISED | {"accumulate": "elementary.accumulate({0}, {1})"}
+_BLAS_FROM = 2**22  # multiplications from which BLAS beats the loops of `products`
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ def compile_program(program: Program, form: Form = "auto") -> NativeFunction:
     program: what to compile.
     form: "scalar", "array", or "auto" (by the number of operations).
     """
-    chosen = choose_form(program, form)
+    chosen = choose_form(program, form, _VECTORISED)
     source, work = generate(program, chosen)
     compiled = _load(source)
     return NativeFunction(program.name, compiled.address, source, chosen, work, compiled)
@@ -95,10 +102,10 @@ def compile_program(program: Program, form: Form = "auto") -> NativeFunction:
 
 def generate(program: Program, form: Form = "auto") -> tuple[str, NDArray[np.float64]]:
     """Source of a module with one compiled ``function``, and the initial contents of `work`."""
-    if choose_form(program, form) == "scalar":
+    if choose_form(program, form, _VECTORISED) == "scalar":
         body, work = print_scalar_form(lower_to_scalar(program), _DIALECT), np.zeros(1)
     else:
-        array_form = lower_to_array(program)
+        array_form = lower_to_array(program, _BLAS_FROM)
         work = array_form.work if array_form.work.size else np.zeros(1)
         body = _array_body(array_form, program, work.size)
     arguments = ["out", *program.input_names, "work"]
@@ -110,6 +117,9 @@ def generate(program: Program, form: Form = "auto") -> tuple[str, NDArray[np.flo
             "from numba import carray, cfunc",
             "from numba.types import CPointer, float64, void",
             "",
+            "from pysciml.codegen import elementary, products",
+            "",
+            f"# with {_helpers_digest()}",
             "",
             f"@cfunc(void({', '.join(types_)}), cache=CACHE, error_model='numpy')",
             f"def function({', '.join(arguments)}):",
@@ -118,6 +128,13 @@ def generate(program: Program, form: Form = "auto") -> tuple[str, NDArray[np.flo
         ]
     )
     return source, work
+
+
+@cache
+def _helpers_digest() -> str:
+    """Hash of the code that becomes part of every compiled function: its cache depends on it."""
+    text = "".join(inspect.getsource(module) for module in (elementary, products))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _number(value: float) -> str:
@@ -138,29 +155,43 @@ def _array_body(form: ArrayForm, program: Program, work_size: int) -> list[str]:
     views.append(f"out = carray(out, ({max(math.prod(program.shape), 1)},))")
     views.append(f"work = carray(work, ({work_size},))")
     views.append("table = work.view(np.int64)")
-    return views + print_statements(form.statements, _DIALECT)
+    return views + print_statements(form.statements, _ARRAY_DIALECT)
+
+
+def _matmul(product: MatMul) -> list[str]:
+    m, k, n = product.m, product.k, product.n
+    if product.multiplications >= _BLAS_FROM:
+        return _blas(product)
+    a = _run(product.a.buffer, m * k, product.batch)
+    b = _run(product.b.buffer, k * n, product.batch)
+    c = _run(product.c, m * n, product.batch)
+    if product.rows_with_rows:
+        return [f"products.by_rows({c}, {a}, {b}, {m}, {k}, {n})"]
+    strides = (1, m) if product.a.transposed else (k, 1)
+    return [f"products.general({c}, {a}, {strides[0]}, {strides[1]}, {b}, {m}, {k}, {n})"]
+
+
+def _run(buffer: Buffer, size: int, batch: int) -> str:
+    """An array and where a matrix of `size` numbers begins in it."""
+    return f"{buffer.name}, {buffer.start}" + (f" + s * {size}" if batch > 1 else "")
 
 
 def _blas(product: MatMul) -> list[str]:
     m, k, n = product.m, product.k, product.n
     lines = []
     for name, operand, rows, columns in (("a", product.a, m, k), ("b", product.b, k, n)):
-        part = _run(operand.buffer.name, operand.buffer.start, rows * columns, product.batch)
-        if name == "b" and n == 1:
-            lines.append(f"{name} = {part}")
-        elif operand.transposed:
+        part = _slice(operand.buffer, rows * columns, product.batch)
+        if operand.transposed and columns > 1:
             lines.append(f"{name} = {part}.reshape(({columns}, {rows})).T")
         else:
             lines.append(f"{name} = {part}.reshape(({rows}, {columns}))")
-    shape = "" if n == 1 else f".reshape(({m}, {n}))"
-    lines.append(f"c = {_run(product.c.name, product.c.start, m * n, product.batch)}{shape}")
+    lines.append(f"c = {_slice(product.c, m * n, product.batch)}.reshape(({m}, {n}))")
     return [*lines, "np.dot(a, b, c)"]
 
 
-def _run(name: str, start: int, size: int, batch: int) -> str:
-    if batch == 1:
-        return f"{name}[{start}:{start + size}]"
-    return f"{name}[{start} + s * {size}:{start} + s * {size} + {size}]"
+def _slice(buffer: Buffer, size: int, batch: int) -> str:
+    first = f"{buffer.start}" + (f" + s * {size}" if batch > 1 else "")
+    return f"{buffer.name}[{first}:{first} + {size}]"
 
 
 _DIALECT = Dialect(
@@ -170,9 +201,9 @@ _DIALECT = Dialect(
     loop=lambda counter, count, _: f"for {counter} in range({count}):",
     end=None,
     infinity="np.inf",
-    blas=_blas,
-    blas_from=64,
+    matmul=_matmul,
 )
+_ARRAY_DIALECT = replace(_DIALECT, templates=_TEMPLATES | _IN_LOOPS)
 
 
 # -- compilation and the disk cache ---------------------------------------------------------------

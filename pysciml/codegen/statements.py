@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pysciml.capture.array import Access, Copy, Loop, MatMul, Operand, Statement
+from pysciml.capture.array import Access, Copy, Loop, MatMul, Statement
 from pysciml.capture.scalar import ScalarForm
-from pysciml.codegen.expressions import print_ssa
-from pysciml.codegen.loops import Nest, depth_of, merge_axes, position
+from pysciml.codegen.expressions import Printed, print_ssa
+from pysciml.codegen.loops import Nest, depth_of, merge_axes, position, reduced_outside
 
 #: how an iteration may be reordered
 Order = Literal["sequential", "independent", "sum"]
+
+_SHORTEST_ROW = 4  # results of a reduction that are worth a loop of their own
 
 
 @dataclass(frozen=True)
@@ -21,14 +24,14 @@ class Dialect:
 
     Attributes
     ----------
-    templates: text of every element-wise operation, with ``{0}``, ``{1}``, ... for operands.
+    templates: text of every element-wise operation, with ``{0}``, ``{1}``, ... for operands, and
+        of ``accumulate``, an addition whose order does not matter.
     number: text of a float.
     origin: index of the first element.
     loop: header of a loop, from counter, count and the freedom to reorder it; counters start at 0.
     end: what closes a block, if anything does.
     infinity: text of infinity.
-    blas: lines of a matrix product by BLAS; inside a batch the counter is ``s``.
-    blas_from: number of multiplications from which BLAS beats plain loops.
+    matmul: lines of a matrix product; inside a batch the counter is ``s``.
     """
 
     templates: Mapping[str, str]
@@ -37,8 +40,7 @@ class Dialect:
     loop: Callable[[str, int, Order], str]
     end: str | None
     infinity: str
-    blas: Callable[[MatMul], list[str]]
-    blas_from: int
+    matmul: Callable[[MatMul], list[str]]
 
     def block(self, header: str, body: Sequence[str]) -> list[str]:
         lines = [header, *("    " + line for line in body)]
@@ -63,8 +65,15 @@ def print_statements(statements: Sequence[Statement], dialect: Dialect) -> list[
         elif isinstance(statement, Copy):
             lines += _copy_lines(statement, dialect)
         else:
-            lines += _matmul_lines(statement, dialect)
+            lines += _batched(statement, dialect)
     return lines
+
+
+def _batched(product: MatMul, dialect: Dialect) -> list[str]:
+    lines = dialect.matmul(product)
+    if product.batch == 1:
+        return lines
+    return dialect.block(dialect.loop("s", product.batch, "sequential"), lines)
 
 
 # -- accesses -------------------------------------------------------------------------------------
@@ -95,6 +104,9 @@ def _copy_lines(copy: Copy, dialect: Dialect) -> list[str]:
 # -- loops ----------------------------------------------------------------------------------------
 def _loop_lines(loop: Loop, dialect: Dialect) -> list[str]:
     nest = merge_axes(loop)
+    across = _runs_across(nest)
+    if across:
+        nest = reduced_outside(nest)
     hoisted: dict[int, list[str]] = {}
 
     def load(key: Any) -> str:
@@ -109,8 +121,10 @@ def _loop_lines(loop: Loop, dialect: Dialect) -> list[str]:
 
     results = [value for value, _ in nest.stores]
     printed = print_ssa(loop.ssa, results, dialect.templates, dialect.number, load)
+    if across:
+        return _across_lines(loop, nest, printed, hoisted, dialect)
     if nest.reduced or loop.reduced:
-        return _reduction_lines(loop, nest, printed.lines, printed.names, hoisted, dialect)
+        return _reduction_lines(loop, nest, printed, hoisted, dialect)
     stores = [
         f"{_element(access, dialect)} = {printed.names[value]}" for value, access in nest.stores
     ]
@@ -135,22 +149,13 @@ def _nested(
 
 
 def _reduction_lines(
-    loop: Loop,
-    nest: Nest,
-    body: list[str],
-    names: dict[int, str],
-    hoisted: dict[int, list[str]],
-    dialect: Dialect,
+    loop: Loop, nest: Nest, printed: Printed, hoisted: dict[int, list[str]], dialect: Dialect
 ) -> list[str]:
     free = len(nest.extent) - nest.reduced
-    operation, start = {
-        "sum": ("add", "0.0"),
-        "amax": ("maximum", f"(-{dialect.infinity})"),
-        "amin": ("minimum", dialect.infinity),
-    }[loop.combine]
+    operation, start = _combination(loop.combine, dialect)
     ((value, target),) = nest.stores
-    accumulate = f"s = {dialect.templates[operation].format('s', 'y')}"
-    inside = [*body, f"y = {names[value]}", accumulate]
+    combined = dialect.templates[operation].format("s", "y")
+    inside = [*printed.lines, f"y = {printed.names[value]}", f"s = {combined}"]
     order: Order = "sum" if loop.combine == "sum" and nest.reduced == 1 else "sequential"
     summed = [
         f"s = {start}",
@@ -161,6 +166,42 @@ def _reduction_lines(
     return _nested_outside(nest.extent[:free], summed, outer, dialect)
 
 
+def _combination(name: str, dialect: Dialect) -> tuple[str, str]:
+    """The operation that a reduction repeats, and what it starts from."""
+    return {
+        "sum": ("accumulate", "0.0"),
+        "amax": ("maximum", f"(-{dialect.infinity})"),
+        "amin": ("minimum", dialect.infinity),
+    }[name]
+
+
+def _runs_across(nest: Nest) -> bool:
+    """Whether neighbouring numbers belong to different results of a reduction."""
+    free = len(nest.extent) - nest.reduced
+    if not 0 < free < len(nest.extent) or nest.extent[free - 1] < _SHORTEST_ROW:
+        return False
+    strides = [access.affine.strides for access in nest.loads.values()]
+    return any(s[free - 1] == 1 for s in strides) and not any(s[-1] == 1 for s in strides)
+
+
+def _across_lines(
+    loop: Loop, nest: Nest, printed: Printed, hoisted: dict[int, list[str]], dialect: Dialect
+) -> list[str]:
+    """Rows are combined with a row of results, which lies in the innermost loop."""
+    operation, start = _combination(loop.combine, dialect)
+    ((value, target),) = nest.stores
+    result = _element(target, dialect)
+    combined = dialect.templates[operation].format(result, "y")
+    body = [*printed.lines, f"y = {printed.names[value]}", f"{result} = {combined}"]
+    first = target.buffer.start + dialect.origin
+    size = math.prod(loop.extent[: len(loop.extent) - loop.reduced])
+    clear = f"{target.buffer.name}[{first} + i0] = {start}"
+    return [
+        *dialect.block(dialect.loop("i0", size, "independent"), [clear]),
+        *_nested(nest.extent, body, hoisted, dialect),
+    ]
+
+
 def _nested_outside(
     extent: tuple[int, ...], inner: list[str], hoisted: dict[int, list[str]], dialect: Dialect
 ) -> list[str]:
@@ -169,38 +210,3 @@ def _nested_outside(
         header = dialect.loop(f"i{k}", extent[k], "sequential")
         lines = [*hoisted.get(k, []), *dialect.block(header, lines)]
     return lines
-
-
-# -- matrix products ------------------------------------------------------------------------------
-def _matmul_lines(product: MatMul, dialect: Dialect) -> list[str]:
-    small = product.m * product.k * product.n < dialect.blas_from
-    lines = _small_matmul(product, dialect) if small else dialect.blas(product)
-    if product.batch == 1:
-        return lines
-    return dialect.block(dialect.loop("s", product.batch, "sequential"), lines)
-
-
-def _small_matmul(product: MatMul, dialect: Dialect) -> list[str]:
-    m, k, n = product.m, product.k, product.n
-    first = product.c.start + dialect.origin
-    batch = f"s * {m * n} + " if product.batch > 1 else ""
-    a = _entry(product.a, (m, k), ("i", "l"), product.batch, dialect)
-    b = _entry(product.b, (k, n), ("l", "j"), product.batch, dialect)
-    dot = dialect.block(dialect.loop("l", k, "sequential"), [f"y = y + {a} * {b}"])
-    entry = ["y = 0.0", *dot, f"{product.c.name}[{first} + {batch}i * {n} + j] = y"]
-    row = dialect.block(dialect.loop("j", n, "sequential"), entry)
-    return dialect.block(dialect.loop("i", m, "sequential"), row)
-
-
-def _entry(
-    operand: Operand,
-    shape: tuple[int, int],
-    counters: tuple[str, str],
-    batch: int,
-    dialect: Dialect,
-) -> str:
-    (rows, columns), (i, j) = shape, counters
-    row, column, width = (j, i, rows) if operand.transposed else (i, j, columns)
-    along = f"s * {rows * columns} + " if batch > 1 else ""
-    first = operand.buffer.start + dialect.origin
-    return f"{operand.buffer.name}[{first} + {along}{row} * {width} + {column}]"
