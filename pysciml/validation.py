@@ -105,7 +105,7 @@ def as_parameters(value: Any, name: str = "p") -> Any:
 
 def same_structure(new: Any, old: Any, name: str = "p") -> None:
     """Refuse parameters that do not fit the ones the model was captured with."""
-    hint = "; make a new ODEProblem for parameters of another structure"
+    hint = "; make a new problem for parameters of another structure"
     if isinstance(old, dict):
         if not isinstance(new, dict) or new.keys() != old.keys():
             got = f"the keys {sorted(new)}" if isinstance(new, dict) else describe(new)
@@ -207,6 +207,16 @@ def as_observations(value: Any, name: str, expected: str) -> Array:
             f"{name} must be finite, or NaN where missing; got {array[infinite].flat[0]}{where}"
         )
     return array
+
+
+def as_choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
+    """One of a few words."""
+    expected = " or ".join([", ".join(map(repr, choices[:-1])), repr(choices[-1])])
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be {expected}; got {describe(value)}")
+    if value not in choices:
+        raise ValueError(f"{name} must be {expected}; got {value!r}{did_you_mean(value, choices)}")
+    return value
 
 
 def as_seed(value: Any, name: str) -> int:

@@ -39,7 +39,7 @@ def solve_each(
         if stop[0]:
             break
         try:
-            raw = engine.solve(problem.at(batch.u0[k], batch.p[k]), alg, options)
+            raw = engine.solve(problem.at(batch.u0[k].copy(), batch.p[k].copy()), alg, options)
         except KeyboardInterrupt:
             stop[0] = 1
             break

@@ -45,9 +45,7 @@ class Starts:
 def starts(problem: ODEProblem, n: Any, u0: Any, p: Any, prob_func: Any, seed: Any) -> Starts:
     """The checked inputs of `solve_ensemble` that say where its trajectories start."""
     if prob_func is not None:
-        check.require_callable(
-            prob_func, "prob_func", "a function (prob, i) that returns a problem"
-        )
+        check.require_callable(prob_func, "prob_func", "a function (prob, i) -> prob")
         for name, value in (("u0", u0), ("p", p)):
             if value is not None:
                 raise ValueError(

@@ -168,8 +168,8 @@ class _Run:
         self.u0 = torch.as_tensor(problem.u0)
         self.p = torch.as_tensor(problem.p_flat)
         self.arguments = {
-            "rtol": _tolerance(options.reltol, problem.u0.shape),
-            "atol": _tolerance(options.abstol, problem.u0.shape),
+            "rtol": _tolerance(options.reltol, problem.model.state_shape),
+            "atol": _tolerance(options.abstol, problem.model.state_shape),
             "method": method,
             "options": _settings(method, options) or None,
         }

@@ -28,6 +28,7 @@ class _BatchedModel:
     def __init__(self, problem: ODEProblem) -> None:
         import torch
 
+        self.state_shape = problem.u0.shape
         self.torch_function = torch.func.vmap(problem.model.torch_function, in_dims=(0, 0, None))
 
 
