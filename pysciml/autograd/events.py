@@ -42,7 +42,7 @@ def until_event(
         raise UnsupportedError("the engines look for events with an adaptive step only")
     with torch.no_grad():
         found = _locate(call, _Distance(call, event_fn, y0, times[0]), y0, times)
-    event_t = torch.tensor(found).to(t)
+    event_t = torch.tensor(found, dtype=torch.float64).to(t)
     if found == times[0]:
         return event_t, call.layout.split(torch.stack([y0, y0]))
     span = torch.cat([t[:1], event_t.reshape(1)])
@@ -66,7 +66,8 @@ class _Distance:
 
     def _values(self, time: float, flat: Array) -> torch.Tensor:
         y = torch.from_numpy(flat.copy()).to(self._y0).reshape(self._y0.shape)
-        return self._event_fn(torch.tensor(float(time)).to(self._y0), self._split(y))
+        t = torch.tensor(time, dtype=torch.float64).to(self._y0)
+        return self._event_fn(t, self._split(y))
 
 
 def _locate(call: Call, distance: _Distance, y0: torch.Tensor, times: Array) -> float:
@@ -91,8 +92,9 @@ def _locate(call: Call, distance: _Distance, y0: torch.Tensor, times: Array) -> 
                 return _inside(raw, k, distance)
         left -= raw.stats.naccept + raw.stats.nreject
         if raw.retcode == "Success" and left <= 0:
-            raw.retcode, raw.message = "MaxIters", f"no event before t = {end:.6g}"
+            raw.retcode = "MaxIters"
         if raw.retcode != "Success":
+            raw.message = f"no event before t = {raw.t[-1]:.6g}. {raw.message}"
             raise call.error(problem, options, raw)
         time, u, length = end, raw.u[-1].copy(), 2.0 * length
 

@@ -249,17 +249,6 @@ class _Request:
         arguments |= self.backward.for_torchdiffeq()
         return torchdiffeq.odeint_adjoint(self.func, self.y0, self.t, **arguments)
 
-    def receivers(self, parameters: list[torch.Tensor], bound: Bound) -> list[torch.Tensor]:
-        """What can receive gradients: the parameters that func reads, then those it does not."""
-        if self.backward is None:
-            return parameters
-        chosen = self.backward.params
-        if chosen is None:
-            return parameters + bound.unread(self.func)
-        wanted, read = {id(x) for x in chosen}, {id(x) for x in parameters}
-        ignored = [x for x in chosen if id(x) not in read and x.requires_grad]
-        return [x if id(x) in wanted else x.detach() for x in parameters] + ignored
-
 
 def _answer(request: _Request) -> Any:
     layout = _layout(request.y0)
@@ -293,24 +282,45 @@ def _by_engine(request: _Request, layout: Layout, times: Array) -> Any:
     method = methods.find(request.method, request.options, engine.name)
     rtol = methods.tolerance(request.rtol, "rtol", layout)
     atol = methods.tolerance(request.atol, "atol", layout)
+    adjoint = _NO_ADJOINT if backward is None else backward.for_engine()
     y0 = layout.join(request.y0)
-    _check_solvable(request.func, y0)
-    bound = bind(request.func, layout, y0, request.t)
+    func = _uncompiled(request.func)
+    _check_solvable(func, y0)
+    bound = bind(func, layout, y0, request.t)
     call = Call(
-        func=request.func,
+        func=func,
         engine=engine,
         layout=layout,
         problem=bound.problem,
         parameters=bound.parameters,
-        receivers=request.receivers(bound.parameters, bound),
+        receivers=_receivers(func, bound, backward),
         method=method,
         rtol=rtol,
         atol=atol,
-        adjoint=_NO_ADJOINT if backward is None else backward.for_engine(),
+        adjoint=adjoint,
     )
     if request.event_fn is not None:
         return until_event(call, request.event_fn, y0, request.t, times)
     return layout.split(call.solve(y0, request.t, times))
+
+
+def _uncompiled(func: Any) -> Any:
+    """What torch.compile was given: the engines compile it themselves."""
+    attributes = getattr(func, "__dict__", {})
+    plain = attributes.get("_torchdynamo_orig_callable")
+    return plain or attributes.get("_modules", {}).get("_orig_mod") or func
+
+
+def _receivers(func: Any, bound: Bound, backward: _Backward | None) -> list[torch.Tensor]:
+    """What can receive gradients: the parameters that func reads, then those it does not."""
+    parameters = bound.parameters
+    if backward is None:
+        return parameters
+    if backward.params is None:
+        return parameters + bound.unread(func)
+    wanted, read = {id(x) for x in backward.params}, {id(x) for x in parameters}
+    ignored = [x for x in backward.params if id(x) not in read and x.requires_grad]
+    return [x if id(x) in wanted else x.detach() for x in parameters] + ignored
 
 
 def _check_solvable(func: Any, y0: torch.Tensor) -> None:

@@ -186,11 +186,12 @@ def tolerance(value: Any, name: str, layout: Layout) -> float | Array:
     array = np.asarray(check.as_tolerance(value, name, np.shape(value)), dtype=np.float64)
     if array.ndim == 0:
         return float(array)
+    shape = tuple(layout.shape)
     try:
-        full = np.broadcast_to(array.reshape(np.shape(value)), layout.shape)
+        full = np.broadcast_to(array.reshape(np.shape(value)), shape)
     except ValueError:
         raise ValueError(
-            f"{name} must be a number or broadcast against y0, {check.shape_words(layout.shape)}; "
+            f"{name} must be a number or broadcast against y0, {check.shape_words(shape)}; "
             f"got {check.describe(value)}"
         ) from None
     return np.ascontiguousarray(full).reshape(-1)

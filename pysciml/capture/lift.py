@@ -121,6 +121,7 @@ class _Substitute(TorchFunctionMode):
         super().__init__()
         self._table = table
         self._met = met
+        self._grad_enabled = False
 
     def _swap(self, x: Any) -> Any:
         if not isinstance(x, torch.Tensor) or id(x) not in self._table:
@@ -129,10 +130,16 @@ class _Substitute(TorchFunctionMode):
         return self._table[id(x)]
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch._C._set_grad_enabled and args == (False,):
+        if func is torch._C._set_grad_enabled:
+            self._switch_grad(*args)
+        args, kwargs = pytree.tree_map(self._swap, (args, kwargs or {}))
+        return func(*args, **kwargs)
+
+    def _switch_grad(self, enabled: bool) -> None:
+        """A trace runs without gradients: switching them off ends an enable_grad, or is wrong."""
+        if not enabled and not self._grad_enabled:
             raise CaptureError(
                 "f cannot be captured: it uses torch.no_grad(), which a trace does not keep. "
                 "Use .detach() instead"
             )
-        args, kwargs = pytree.tree_map(self._swap, (args, kwargs or {}))
-        return func(*args, **kwargs)
+        self._grad_enabled = enabled
