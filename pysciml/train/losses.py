@@ -266,8 +266,10 @@ def as_penalty(regulariser: Any, parameters: Parameters) -> Penalty:
     """What an L1, L2 or Physics, or a user's function of `p`, adds to the loss."""
     if isinstance(regulariser, (L1, L2)):
         chosen = select_all(regulariser.on, parameters, "on")
-        power, weight = (1 if isinstance(regulariser, L1) else 2), regulariser.weight
-        return lambda flat, p, states, times: weight * (flat[chosen].abs() ** power).sum()
+        size: Callable[[Tensor], Tensor] = (
+            (lambda x: x.abs()) if isinstance(regulariser, L1) else (lambda x: x * x)
+        )
+        return lambda flat, p, states, times: regulariser.weight * size(flat[chosen]).sum()
     if isinstance(regulariser, Physics):
         return partial(_mean_square_along, regulariser)
     if isinstance(regulariser, type) or not callable(regulariser):

@@ -1,0 +1,82 @@
+"""The examples in their short form, with what each has to show."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import image
+
+matplotlib.use("Agg")
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch):
+    """example(name): the module of that script; pictures go to a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    yield lambda name: runpy.run_path(str(EXAMPLES / f"{name}.py"))
+    matplotlib.pyplot.close("all")
+
+
+def assert_picture(name):
+    pixels = image.imread(f"output/{name}.png")
+    assert min(pixels.shape[:2]) > 300
+    assert pixels.std() > 0.02  # not a blank page
+
+
+def test_lotka_volterra_ude(example):
+    (outcome,) = example("lotka_volterra_ude")["main"](["--short", "--engine", "native"])
+    assert outcome.mse < 1e-4
+    assert outcome.error < 5.0
+    assert_picture("lotka_volterra_ude")
+
+
+def test_lotka_volterra_ude_on_ten_seeds(example):
+    """Within the data, and bounded beyond them: prey never exceed 9 in truth."""
+    outcomes = [example("lotka_volterra_ude")["train"](seed, "native") for seed in range(10)]
+    assert sum(outcome.mse <= 1e-4 for outcome in outcomes) >= 9
+    assert all(outcome.extrapolated.u.max() < 15.0 for outcome in outcomes)
+    assert all(outcome.extrapolated.u.min() > 0.0 for outcome in outcomes)
+
+
+def test_lynx_hare_ude(example):
+    whole, part = example("lynx_hare_ude")["main"](["--short", "--engine", "native"])
+    # posterior means of the same model: Carpenter, Stan case study (2018)
+    published = {"alpha": 0.55, "beta": 0.028, "gamma": 0.80, "delta": 0.024}
+    errors = whole.rates.standard_errors()
+    for name, value in published.items():
+        assert abs(whole.rates.p[name] - value) < errors[name], name
+    for comparison in (whole, part):
+        assert comparison.scatter(1)[0] < comparison.scatter(0)[0]
+    assert np.isfinite(part.scatter(0)[1])
+    assert_picture("lynx_hare_ude")
+
+
+def test_spiral(example):
+    error, timed = example("spiral")["main"](["--short"])
+    assert error < 1.0  # one solve over all time, after short training; the spiral is 2 wide
+    losses = [loss for _, loss in timed.values()]
+    assert {"native", "torch"} <= timed.keys()
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-4)
+    assert_picture("spiral")
+
+
+def test_robertson_fit(example):
+    result = example("robertson_fit")["main"](["--short", "--engine", "native"])
+    for name, value in {"k1": 0.04, "k2": 3e7, "k3": 1e4}.items():
+        assert result.p[name] == pytest.approx(value, rel=0.01), name
+    assert result.data[0].values[:, 1].max() < 5e-5
+    assert_picture("robertson_fit")
+
+
+def test_robertson_fit_on_other_noise(example):
+    script = example("robertson_fit")
+    for seed in (1, 2, 3):
+        result = script["fit"](*script["measured"](60, "native", seed), "native")
+        for name, value in script["TRUE"].items():
+            assert result.p[name] == pytest.approx(value, rel=0.01), (seed, name)
