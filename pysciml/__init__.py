@@ -25,6 +25,7 @@ from pysciml.sensitivity import (
 )
 from pysciml.solution import Solution
 from pysciml.solve import solve
+from pysciml.stochastic import SDEProblem
 
 if TYPE_CHECKING:
     from pysciml import julia, nn, train
@@ -43,6 +44,7 @@ __all__ = [
     "Gradient",
     "ODEProblem",
     "PyscimlError",
+    "SDEProblem",
     "Sensitivities",
     "Solution",
     "SolveError",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -14,11 +14,122 @@ from pysciml.engines.base import Array
 if TYPE_CHECKING:
     from pysciml.capture import Model
 
-_RHS = "a function f(u, p, t) or f(du, u, p, t), or an nn.Module"
-_UNSET: Any = object()
+UNSET: Any = object()
+_Kind = TypeVar("_Kind", bound="Problem")
 
 
-class ODEProblem:
+class Problem:
+    """What the kinds of initial value problems share: u0, tspan, p, and the captured functions."""
+
+    __slots__ = ("_p", "_p_flat", "_source", "names", "tspan", "u0", "u0_flat")
+
+    kind: ClassVar[str]  # what engines call it
+    is_random: ClassVar[bool] = False  # whether a solve needs a seed
+    _source: Source
+
+    def _set(self, u0: Any, tspan: Any, p: Any, names: Sequence[str] | None) -> None:
+        """The checked values. `_source` is still to be set."""
+        self._set_u0(check.as_state(u0))
+        self.tspan = self._checked_tspan(tspan)
+        self._p = check.as_parameters(p)
+        self._p_flat: Array | None = None
+        self.names = check.as_names(names, self.u0_flat.size)
+
+    @property
+    def f(self) -> Callable[..., Any]:
+        """The user's own function."""
+        return self._source.f
+
+    @property
+    def model(self) -> Model:
+        """The captured function. The first access captures it."""
+        return self._source.model or self._source.capture()
+
+    @property
+    def p(self) -> Any:
+        """The parameters in the user's own structure."""
+        if self._p is UNSET:
+            self._p = self.model.parameters.unflatten(self._p_flat)
+        return self._p
+
+    @property
+    def p_flat(self) -> Array:
+        """The parameters as one float64 vector, in the order of `model.parameters`."""
+        if self._p_flat is None:
+            self._p_flat = self._source.flatten(self._p)
+        return self._p_flat
+
+    def remake(self: _Kind, *, u0: Any = UNSET, p: Any = UNSET, tspan: Any = UNSET) -> _Kind:
+        """The same problem with other values. It shares the captured model: nothing is recompiled.
+
+        `u0` and `p` keep their shapes and structure; for other ones, make a new problem. `p` may
+        also be one flat vector, in the order of `model.parameters`.
+        """
+        new = self._like()
+        new.tspan = self.tspan if tspan is UNSET else self._checked_tspan(tspan)
+        if u0 is UNSET:
+            new.u0, new.u0_flat = self.u0, self.u0_flat
+        else:
+            new._set_u0(self._same_shape(u0))
+        if p is UNSET:
+            new._p, new._p_flat = self._p, self._p_flat
+        else:
+            new._p, new._p_flat = self._source.new_parameters(p)
+        return new
+
+    def at(
+        self: _Kind, u0_flat: Array, p_flat: Array, tspan: tuple[float, float] | None = None
+    ) -> _Kind:
+        """`remake` for inner loops: flat float64 values, neither checked nor copied.
+
+        The arrays have n and n_p entries and are not changed as long as the problem is used.
+        """
+        new = self._like()
+        new.tspan = tspan or self.tspan
+        new.u0 = u0_flat.reshape(self.u0.shape)
+        new.u0_flat = u0_flat
+        new._p, new._p_flat = UNSET, p_flat
+        return new
+
+    def _like(self: _Kind) -> _Kind:
+        """A problem of the same functions and names, its values not yet set."""
+        new = object.__new__(type(self))
+        new._source = self._source
+        new.names = self.names
+        return new
+
+    @staticmethod
+    def _checked_tspan(tspan: Any) -> tuple[float, float]:
+        return check.as_tspan(tspan)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self._functions()}, u0={_brief(self.u0)}, "
+            f"tspan={self.tspan}, p={_brief(self.p)}{self._extras()})"
+        )
+
+    def _functions(self) -> str:
+        return name_of(self.f)
+
+    def _extras(self) -> str:
+        return "" if self.names is None else f", names={list(self.names)}"
+
+    def _set_u0(self, u0: Array) -> None:
+        self.u0 = u0
+        self.u0_flat = u0.reshape(-1)
+
+    def _same_shape(self, u0: Any) -> Array:
+        array = check.as_state(u0)
+        if array.shape != self.u0.shape:
+            raise ValueError(
+                f"u0 must be {check.shape_words(self.u0.shape)}, as in the problem; got "
+                f"{check.describe(array)}; make a new {type(self).__name__} for a state of "
+                "another shape"
+            )
+        return array
+
+
+class ODEProblem(Problem):
     """An initial value problem, M du/dt = f(u, p, t) with u(t0) = u0.
 
     Parameters
@@ -44,7 +155,9 @@ class ODEProblem:
         The message names the argument, what came and what was expected.
     """
 
-    __slots__ = ("_p", "_p_flat", "_source", "mass_matrix", "names", "tspan", "u0", "u0_flat")
+    __slots__ = ("mass_matrix",)
+
+    kind = "ODEProblem"
 
     def __init__(
         self,
@@ -56,106 +169,22 @@ class ODEProblem:
         mass_matrix: Any = None,
         names: Sequence[str] | None = None,
     ) -> None:
-        _check_right_hand_side(f)
-        self._set_u0(check.as_state(u0))
-        self.tspan = check.as_tspan(tspan)
-        self._p = check.as_parameters(p)
+        check_function(f)
+        self._set(u0, tspan, p, names)
         self.mass_matrix = check.as_mass_matrix(mass_matrix, self.u0_flat.size)
-        self.names = check.as_names(names, self.u0_flat.size)
-        self._source = _Source(f, self.u0, self._p)
-        self._p_flat: Array | None = None
+        self._source = Source(f, self.u0, self._p)
 
-    @property
-    def f(self) -> Callable[..., Any]:
-        """The user's own function."""
-        return self._source.f
-
-    @property
-    def model(self) -> Model:
-        """The captured function. The first access captures it."""
-        return self._source.model or self._source.capture()
-
-    @property
-    def p(self) -> Any:
-        """The parameters in the user's own structure."""
-        if self._p is _UNSET:
-            self._p = self.model.parameters.unflatten(self._p_flat)
-        return self._p
-
-    @property
-    def p_flat(self) -> Array:
-        """The parameters as one float64 vector, in the order of `model.parameters`."""
-        if self._p_flat is None:
-            self._p_flat = self._source.flatten(self._p)
-        return self._p_flat
-
-    def remake(self, *, u0: Any = _UNSET, p: Any = _UNSET, tspan: Any = _UNSET) -> ODEProblem:
-        """The same problem with other values. It shares the captured model: nothing is recompiled.
-
-        `u0` and `p` keep their shapes and structure; for other ones, make a new ODEProblem. `p`
-        may also be one flat vector, in the order of `model.parameters`.
-        """
-        new = object.__new__(ODEProblem)
-        new._source = self._source
+    def _like(self) -> ODEProblem:
+        new = super()._like()
         new.mass_matrix = self.mass_matrix
-        new.names = self.names
-        new.tspan = self.tspan if tspan is _UNSET else check.as_tspan(tspan)
-        if u0 is _UNSET:
-            new.u0, new.u0_flat = self.u0, self.u0_flat
-        else:
-            new._set_u0(self._same_shape(u0))
-        if p is _UNSET:
-            new._p, new._p_flat = self._p, self._p_flat
-        else:
-            new._p, new._p_flat = self._source.new_parameters(p)
         return new
-
-    def at(
-        self, u0_flat: Array, p_flat: Array, tspan: tuple[float, float] | None = None
-    ) -> ODEProblem:
-        """`remake` for inner loops: flat float64 values, neither checked nor copied.
-
-        The arrays have n and n_p entries and are not changed as long as the problem is used.
-        """
-        new = object.__new__(ODEProblem)
-        new._source = self._source
-        new.mass_matrix = self.mass_matrix
-        new.names = self.names
-        new.tspan = tspan or self.tspan
-        new.u0 = u0_flat.reshape(self.u0.shape)
-        new.u0_flat = u0_flat
-        new._p, new._p_flat = _UNSET, p_flat
-        return new
-
-    def __repr__(self) -> str:
-        return (
-            f"ODEProblem({_name_of(self.f)}, u0={_brief(self.u0)}, tspan={self.tspan}, "
-            f"p={_brief(self.p)}{self._extras()})"
-        )
 
     def _extras(self) -> str:
-        parts = ""
-        if self.mass_matrix is not None:
-            parts += f", mass_matrix={_brief(self.mass_matrix)}"
-        if self.names is not None:
-            parts += f", names={list(self.names)}"
-        return parts
-
-    def _set_u0(self, u0: Array) -> None:
-        self.u0 = u0
-        self.u0_flat = u0.reshape(-1)
-
-    def _same_shape(self, u0: Any) -> Array:
-        array = check.as_state(u0)
-        if array.shape != self.u0.shape:
-            raise ValueError(
-                f"u0 must be {check.shape_words(self.u0.shape)}, as in the problem; got "
-                f"{check.describe(array)}; make a new ODEProblem for a state of another shape"
-            )
-        return array
+        mass = "" if self.mass_matrix is None else f", mass_matrix={_brief(self.mass_matrix)}"
+        return mass + super()._extras()
 
 
-class _Source:
+class Source:
     """The function with the values it is captured at; shared by all that `remake` makes."""
 
     __slots__ = ("f", "is_module", "model", "p", "u0")
@@ -164,7 +193,7 @@ class _Source:
         self.f = f
         self.u0 = u0
         self.p = p
-        self.is_module = _is_module(f)
+        self.is_module = is_module(f)
         self.model: Model | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -205,10 +234,11 @@ class _Source:
         return structured and size == check.count_numbers(self.p)
 
 
-def _check_right_hand_side(f: Any) -> None:
+def check_function(f: Any, name: str = "f") -> None:
     """f is callable with three or four positional arguments."""
-    check.require_callable(f, "f", _RHS)
-    if _is_module(f):
+    expected = f"a function {name}(u, p, t) or {name}(du, u, p, t), or an nn.Module"
+    check.require_callable(f, name, expected)
+    if is_module(f):
         return
     try:
         signature = inspect.signature(f)
@@ -218,8 +248,8 @@ def _check_right_hand_side(f: Any) -> None:
         return
     hint = ""
     if _binds(signature, 2):
-        hint = "; a SciPy-style f(t, u) goes through pysciml.from_scipy(f)"
-    raise TypeError(f"f must be {_RHS}; got {_name_of(f)}{signature}{hint}")
+        hint = f"; a SciPy-style {name}(t, u) goes through pysciml.from_scipy({name})"
+    raise TypeError(f"{name} must be {expected}; got {name_of(f)}{signature}{hint}")
 
 
 def _binds(signature: inspect.Signature, count: int) -> bool:
@@ -230,11 +260,11 @@ def _binds(signature: inspect.Signature, count: int) -> bool:
     return True
 
 
-def _is_module(f: Any) -> bool:
+def is_module(f: Any) -> bool:
     return hasattr(f, "named_parameters") and hasattr(f, "forward")
 
 
-def _name_of(f: Any) -> str:
+def name_of(f: Any) -> str:
     return getattr(f, "__name__", None) or type(f).__name__
 
 

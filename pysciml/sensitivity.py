@@ -299,7 +299,7 @@ class _Setup:
         options: dict[str, Any],
     ) -> None:
         check_problem(problem, alg)
-        for name in ("save_idxs", "dense", "raise_on_failure"):
+        for name in ("save_idxs", "dense", "raise_on_failure", "save_noise"):
             if name in options:
                 raise TypeError(f"{name} has no meaning for derivatives of a solution")
         self.problem = problem
@@ -307,7 +307,7 @@ class _Setup:
         self.options: SolveOptions = solve_options(
             problem, saveat, abstol, reltol, dense=False, **options
         )
-        self.engine: Engine = engines.get(engine)
+        self.engine: Engine = engines.for_problem(engine, problem)
 
     def solution(self, raw: RawSolution) -> Solution:
         return Solution(self.problem, self.engine.name, self.options, raw)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from pysciml.problems import ODEProblem
+    from pysciml.problems import Problem
 
 _NO_DENSE = (
     "this solution can only be read at the times in sol.t: it was solved with saveat or without "
@@ -41,17 +41,22 @@ class Solution:
         The method and the engine that ran.
     stats : Stats
         Work counters.
-    problem : ODEProblem
+    problem : ODEProblem or SDEProblem
         What was solved.
+    seed : int, (int, int) or None
+        Of the noise of an SDEProblem; solving again with it gives the same path.
+    W : (len, *noise_shape) array or None
+        The Wiener processes at `t`, when `save_noise` asked for them.
     message : str
         Where and why it stopped; empty after success.
 
     `sol(t)` evaluates between the saved times, `sol[i]` is the state at `sol.t[i]`, and iterating
-    gives `(t, u)` pairs.
+    gives `(t, u)` pairs. Between the solver's steps the path of an SDEProblem is not known: there
+    `sol(t)` is on the straight line from one to the next, as in SciML.
     """
 
     def __init__(
-        self, problem: ODEProblem, engine: str, options: SolveOptions, raw: RawSolution
+        self, problem: Problem, engine: str, options: SolveOptions, raw: RawSolution
     ) -> None:
         shape = problem.u0.shape
         u = raw.u
@@ -66,6 +71,8 @@ class Solution:
         self.message = raw.message
         self.problem = problem
         self.options = options
+        self.seed = (options.seed, options.trajectory) if options.trajectory else options.seed
+        self.W = raw.noise
         self._interpolate = raw.interpolate
 
     @property
@@ -81,7 +88,8 @@ class Solution:
     @cached_property
     def versions(self) -> dict[str, str]:
         """Versions of what computed this, for the record."""
-        packages = {"native": ("numba",), "torch": ("torchdiffeq",), "julia": ("juliacall",)}
+        of_torch = "torchsde" if self.problem.is_random else "torchdiffeq"
+        packages = {"native": ("numba",), "torch": (of_torch,), "julia": ("juliacall",)}
         found = {"python": platform.python_version()}
         for package in ("pysciml", "numpy", "torch", *packages.get(self.engine, ())):
             try:
@@ -172,6 +180,7 @@ class Solution:
             "times": self._times(),
             "u": f"{self.u.shape} float64",
             "dense output": "yes" if self.has_dense else "no",
+            **({} if self.seed is None else {"seed": f"{self.seed}"}),
             "right-hand sides": f"{self.stats.nf}",
             "steps": f"{self.stats.naccept} accepted, {self.stats.nreject} rejected",
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -13,7 +14,7 @@ from pysciml import engines
 from pysciml import validation as check
 from pysciml.engines.base import Array, SolveOptions
 from pysciml.errors import SolveError
-from pysciml.problems import ODEProblem
+from pysciml.problems import Problem
 from pysciml.solution import Solution
 
 _MAX_SAVED = 100_000_000  # a smaller step in saveat than this allows is a slip
@@ -33,6 +34,8 @@ _OPTIONS = (
     "dense",
     "alg_options",
     "raise_on_failure",
+    "seed",
+    "save_noise",
 )
 
 # what the options are called elsewhere
@@ -51,6 +54,9 @@ _ELSEWHERE = {
     "dense_output": "dense",
     "options": "alg_options",
     "check": "raise_on_failure",
+    "rng": "seed",
+    "random_state": "seed",
+    "entropy": "seed",
 }
 
 _ADVICE = {
@@ -76,7 +82,7 @@ _ADVICE_ELSE = "the model or its input: look at the last states, check f, p and 
 
 
 def solve(
-    problem: ODEProblem,
+    problem: Problem,
     alg: str | None = None,
     engine: str = "auto",
     saveat: Any = None,
@@ -94,17 +100,19 @@ def solve(
     dense: bool | None = None,
     alg_options: Mapping[str, Any] | None = None,
     raise_on_failure: bool = True,
+    seed: Any = None,
+    save_noise: bool = False,
     **unknown: Any,
 ) -> Solution:
     """Solve a problem.
 
     Parameters
     ----------
-    problem : ODEProblem
+    problem : ODEProblem or SDEProblem
     alg : str, optional
-        Method, by its SciML name ("Tsit5", "Rodas5P", ...); on the torch engine also by
-        torchdiffeq's. Default: a good one of the engine's, with automatic stiffness detection
-        where it has that.
+        Method, by its SciML name ("Tsit5", "Rodas5P", "SOSRI", ...); on the torch engine also by
+        torchdiffeq's and torchsde's. Default: a good one of the engine's, with automatic stiffness
+        detection where it has that.
     engine : "auto", "julia", "native" or "torch"
         "auto" is Julia when its environment is ready, else native. It never downloads.
     saveat : number or array, optional
@@ -132,6 +140,12 @@ def solve(
         Keyword options of the method itself, as its engine names them.
     raise_on_failure : bool
         False returns a failed solve, to be judged by its `retcode`, instead of raising.
+    seed : int, or (int, int), optional
+        Of the noise of an SDEProblem: the same seed on the same engine gives the same path. A pair
+        (seed, i) is trajectory i of `solve_ensemble(..., seed=seed)`. Default: a new one, which is
+        found in `sol.seed`.
+    save_noise : bool
+        Keep the Wiener processes of an SDEProblem at the saved times, in `sol.W`.
 
     Returns
     -------
@@ -164,11 +178,13 @@ def solve(
         save_everystep=save_everystep,
         dense=dense,
         alg_options=alg_options,
+        seed=seed,
+        save_noise=save_noise,
         **unknown,
     )
     if raise_on_failure is not True:
         raise_on_failure = check.as_flag(raise_on_failure, "raise_on_failure")
-    runner = engines.get(engine)
+    runner = engines.for_problem(engine, problem)
     try:
         raw = runner.solve(problem, alg, options)
     except KeyboardInterrupt as interrupt:
@@ -182,14 +198,17 @@ def solve(
 
 def check_problem(problem: Any, alg: Any) -> None:
     """Refuse what is no problem, or no name of a method."""
-    if type(problem) is not ODEProblem and not isinstance(problem, ODEProblem):
-        raise TypeError(f"problem must be an ODEProblem; got {check.describe(problem)}")
+    if not isinstance(problem, Problem):
+        raise TypeError(
+            "problem must be a problem, such as ODEProblem(f, u0, tspan); got "
+            f"{check.describe(problem)}"
+        )
     if alg is not None and type(alg) is not str:
         raise TypeError(_not_an_algorithm(alg))
 
 
 def solve_options(
-    problem: ODEProblem,
+    problem: Problem,
     saveat: Any = None,
     abstol: Any = 1e-6,
     reltol: Any = 1e-3,
@@ -204,6 +223,8 @@ def solve_options(
     save_everystep: bool = True,
     dense: bool | None = None,
     alg_options: Mapping[str, Any] | None = None,
+    seed: Any = None,
+    save_noise: bool = False,
     **unknown: Any,
 ) -> SolveOptions:
     """The options of `solve`, checked and normalised for an engine."""
@@ -243,6 +264,13 @@ def solve_options(
     elif type(dense) is not bool:
         dense = check.as_flag(dense, "dense")
     method_options = {} if alg_options is None else _method_options(alg_options)
+    trajectory = 0
+    if problem.is_random:
+        seed, trajectory = _stream(seed)
+        save_noise = check.as_flag(save_noise, "save_noise")
+    elif seed is not None or save_noise is not False:
+        name = "save_noise" if seed is None else "seed"
+        raise TypeError(f"{name} has no meaning for an {problem.kind}: nothing in it is random")
 
     return SolveOptions(
         saveat,
@@ -258,7 +286,23 @@ def solve_options(
         save_everystep,
         dense,
         method_options,
+        seed,
+        trajectory,
+        save_noise,
     )
+
+
+def _stream(seed: Any) -> tuple[int, int]:
+    """The seed, a new one for None, and the trajectory whose noise is wanted."""
+    if seed is None:
+        return secrets.randbits(63), 0
+    if isinstance(seed, tuple):
+        if len(seed) != 2:
+            raise ValueError(
+                f"seed must be a whole number >= 0, or two of them; got {check.describe(seed)}"
+            )
+        return check.as_seed(seed[0], "seed"), check.as_seed(seed[1], "seed[1]")
+    return check.as_seed(seed, "seed"), 0
 
 
 def save_times(saveat: Any, tspan: tuple[float, float]) -> Array:
@@ -315,7 +359,7 @@ def _not_an_algorithm(alg: Any) -> str:
 
 
 def _keep_partial(
-    interrupt: KeyboardInterrupt, problem: ODEProblem, engine: str, options: SolveOptions
+    interrupt: KeyboardInterrupt, problem: Problem, engine: str, options: SolveOptions
 ) -> None:
     """What an interrupted engine had computed goes along as `interrupt.solution`."""
     raw = getattr(interrupt, "partial", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -30,14 +31,18 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 TorchFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+#: of a result; None stands for any number
+Shape = tuple[int | None, ...]
 
 
 class Model:
-    """A captured right-hand side: Programs for it and for its derivatives, made on first use.
+    """A captured function of (u, p, t): Programs for it and for its derivatives, made on first use.
 
     Attributes
     ----------
     state_shape, n: shape and number of the state's entries.
+    result_shape, n_out: shape and number of the result's entries; those of the state for a
+        right-hand side.
     parameters, n_p, p_flat: layout, number and captured values of the parameters.
     torch_function: the user's own function on torch tensors, ``(u, p_flat, t) -> du``, with `u`
         and `du` of `state_shape`.
@@ -56,17 +61,22 @@ class Model:
         self._tape = tape
         self.torch_function = torch_function
         self.state_shape = state_shape
-        self.n = int(np.prod(state_shape, dtype=np.int64))
+        self.n = math.prod(state_shape)
+        self.result_shape = tape.result_shape
+        self.n_out = math.prod(tape.result_shape)
         self.parameters = parameters
         self.p_flat = p_flat
         self.n_p = parameters.size
         self.compiled: dict[Any, Any] = {}  # engines keep what they made of the Programs here
 
     def _record(self, name: str, function: Callable[..., torch.Tensor], extra: str = "") -> Program:
-        """Program of a derivative. `extra` names a fourth input, of n numbers for each letter."""
+        """Program of a derivative. `extra` names a fourth input: v is like the state, w like the
+        result, vw is v, then w.
+        """
         shapes = [("u", self.state_shape), ("p", (self.n_p,)), ("t", ())]
         if extra:
-            shapes.append((extra, (len(extra) * self.n,)))
+            size = sum({"v": self.n, "w": self.n_out}[letter] for letter in extra)
+            shapes.append((extra, (size,)))
         examples = [torch.zeros(shape, dtype=torch.float64) for _, shape in shapes]
         tape = record(function, examples, aten.supported)
         return aten.translate(tape, name, shapes, tape.result_shape)
@@ -77,23 +87,27 @@ class Model:
     @cached_property
     def f(self) -> Program:
         shapes = [("u", self.state_shape), ("p", (self.n_p,)), ("t", ())]
-        return aten.translate(self._tape, "f", shapes, (self.n,))
+        return aten.translate(self._tape, "f", shapes, (self.n_out,))
 
     @cached_property
     def jac(self) -> Program:
-        return batched(self.vjp, "jac", "w", np.eye(self.n))
+        return batched(self.vjp, "jac", "w", np.eye(self.n_out))
 
     @cached_property
     def tgrad(self) -> Program:
         def tgrad(u: torch.Tensor, p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            return pushforward(lambda t: self.flat_function(u, p, t), t, torch.ones_like(t), self.n)
+            return pushforward(
+                lambda t: self.flat_function(u, p, t), t, torch.ones_like(t), self.n_out
+            )
 
         return self._record("tgrad", tgrad)
 
     @cached_property
     def jvp(self) -> Program:
         def jvp(u: torch.Tensor, p: torch.Tensor, t: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-            return pushforward(lambda u: self.flat_function(u, p, t), u, v.reshape(u.shape), self.n)
+            return pushforward(
+                lambda u: self.flat_function(u, p, t), u, v.reshape(u.shape), self.n_out
+            )
 
         return self._record("jvp", jvp, "v")
 
@@ -153,7 +167,7 @@ class Model:
         return self._record("tgrad_vjp", tgrad_vjp, "w")
 
     def sparsity(self) -> csr_array:
-        """Pattern of `jac`: (n, n) booleans, True where df_i/du_j can be other than zero."""
+        """Pattern of `jac`: (n_out, n) booleans, True where df_i/du_j can be other than zero."""
         from pysciml.capture.sparsity import pattern
 
         return pattern(self.f, "u")
@@ -196,25 +210,98 @@ def capture(f: Any, u0: Array, p: Any = None, t0: float = 0.0) -> Model:
     CaptureError: with the user's line, the reason, and what to write instead.
     """
     u0 = np.asarray(u0, dtype=np.float64)
-    if isinstance(f, torch.nn.Module):
-        function, p = _module_function(f, p)
-    else:
-        function = f
+    function, p = _own_parameters(f, p)
+    return _capture(f, function, _same, p, u0, u0.shape, t0)
+
+
+def capture_pair(f: Any, g: Any, u0: Array, p: Any, shape: Shape) -> tuple[Model, Model]:
+    """Trace two functions of the same state and parameters: an SDE's drift and noise.
+
+    Parameters
+    ----------
+    f, u0, p: as for `capture`.
+    g: like `f`, with a result of another shape.
+    shape: of g's result; None as its last entry stands for any number.
+
+    Both models have the same parameters: those of `p`, or, when a module is among them,
+    ``{"f": f's own, "g": g's own, "p": p}``.
+
+    Raises
+    ------
+    CaptureError: with the user's line, the reason, and what to write instead.
+    """
+    functions = {"f": f, "g": g}
+    picks: dict[str, Callable[[Any], Any]] = dict.fromkeys(functions, _same)
+    modules = [key for key, value in functions.items() if isinstance(value, torch.nn.Module)]
+    if modules:
+        picks = dict.fromkeys(functions, _user_part)
+        p = {"p": p}
+    for key in modules:
+        functions[key], values, takes_p = _module_function(functions[key])
+        p[key] = values
+        picks[key] = _module_part(key, takes_p)
+    u0 = np.asarray(u0, dtype=np.float64)
+    drift = _capture(f, functions["f"], picks["f"], p, u0, u0.shape)
+    try:
+        noise = _capture(g, functions["g"], picks["g"], p, u0, shape)
+    except CaptureError as error:
+        raise CaptureError(str(error).replace("f ", "g ", 1)) from error
+    return drift, noise
+
+
+def _capture(
+    f: Any,
+    function: Callable[..., Any],
+    pick: Callable[[Any], Any],
+    p: Any,
+    u0: Array,
+    shape: Shape,
+    t0: float = 0.0,
+) -> Model:
+    """`function` calls `f` with the part of the parameters that `pick` takes."""
     parameters = Parameters(p)
     p_flat = parameters.flatten(p)
-    call = _calling_convention(f, function, parameters, u0.shape)
+    call = _calling_convention(f, function, lambda p: pick(parameters.unflatten(p)), shape)
     examples = [
         torch.from_numpy(u0.copy()),
         torch.from_numpy(p_flat.copy()),
         torch.tensor(float(t0), dtype=torch.float64),
     ]
     try:
-        tape, torch_function = _trace(f, call, examples)
+        tape, torch_function = _trace(f, call, examples, shape)
     finally:
         numpy_style.forget_modules()
     model = Model(tape, torch_function, u0.shape, parameters, p_flat)
     _ = model.f  # what can't be translated is told here, not at the first solve
     return model
+
+
+# -- whose parameters are whose --------------------------------------------------------------------
+def _same(p: Any) -> Any:
+    return p
+
+
+def _user_part(p: Any) -> Any:
+    return p["p"]
+
+
+def _module_part(key: str, takes_p: bool) -> Callable[[Any], Any]:
+    if takes_p:
+        return lambda p: {"module": p[key], "p": p["p"]}
+    return lambda p: p[key]
+
+
+def _own_parameters(f: Any, p: Any) -> tuple[Callable[..., Any], Any]:
+    """`f` as a function of (u, p, t), and its parameters: for a module its own belong to them."""
+    if not isinstance(f, torch.nn.Module):
+        return f, p
+    function, values, takes_p = _module_function(f)
+    if takes_p:
+        return function, {"module": values, "p": p}
+    if p is not None:
+        layout = Parameters(values)
+        values = layout.unflatten(layout.flatten(p))
+    return function, values
 
 
 # -- calling conventions ---------------------------------------------------------------------------
@@ -230,8 +317,10 @@ def _required_arguments(f: Any) -> list[str] | None:
     return [q.name for q in parameters if q.kind in positional and q.default is q.empty]
 
 
-def _module_function(module: torch.nn.Module, p: Any) -> tuple[Callable[..., Any], Any]:
-    """A module as a function of ``(u, parameters, t)``, and those parameters' values."""
+def _module_function(module: torch.nn.Module) -> tuple[Callable[..., Any], Any, bool]:
+    """A module as a function of ``(u, parameters, t)``, the values of its own parameters, and
+    whether `parameters` are ``{"module": its own, "p": the user's}`` or its own only.
+    """
     names = _required_arguments(module.forward) or ["u"]
     values = {name: x.detach().double().numpy() for name, x in module.named_parameters()}
     buffers = {
@@ -239,9 +328,6 @@ def _module_function(module: torch.nn.Module, p: Any) -> tuple[Callable[..., Any
         for name, x in module.named_buffers()
     }
     takes_p = len(names) == 3
-    if p is not None and not takes_p:
-        layout = Parameters(values)
-        values = layout.unflatten(layout.flatten(p))
     time_first = len(names) == 2 and names[0] in ("t", "time", "_t", "_")
 
     def function(u: Any, parameters: Any, t: Any) -> Any:
@@ -259,15 +345,16 @@ def _module_function(module: torch.nn.Module, p: Any) -> tuple[Callable[..., Any
             f"{type(module).__name__}.forward takes {len(names)} arguments ({', '.join(names)}); "
             "expected forward(u), forward(t, u), forward(u, t) or forward(u, p, t)"
         )
-    return function, {"module": values, "p": p} if takes_p else values
+    return function, values, takes_p
 
 
 def _calling_convention(
-    f: Any, function: Callable[..., Any], parameters: Parameters, shape: tuple[int, ...]
+    f: Any, function: Callable[..., Any], unflatten: Callable[[Any], Any], shape: Shape
 ) -> Callable[[bool], TorchFunction]:
     """Returns ``make(numpy)``, the function of (u, p_flat, t) that calls the user's.
 
-    With `numpy` the user's code is given NumPy arrays, otherwise tensors.
+    With `numpy` the user's code is given NumPy arrays, otherwise tensors. `unflatten` makes of
+    p_flat what the function takes, `shape` is its result's.
     """
     arguments = None if isinstance(f, torch.nn.Module) else _required_arguments(function)
     count = 3 if arguments is None else len(arguments)
@@ -278,15 +365,21 @@ def _calling_convention(
             f"arguments ({', '.join(arguments or [])}).{hint}"
         )
     in_place = count == 4
+    if in_place and None in shape:
+        raise CaptureError(
+            f"f must return its result here: how many columns it has is not known, so f(du, u, p, "
+            f"t) could not be given a du of shape {_words(shape)}"
+        )
+    size: Any = shape
     function = numpy_style.with_traceable_math(function)
 
     def make(numpy: bool) -> TorchFunction:
         if numpy:
 
             def call(u: Any, p: Any, t: Any) -> Any:
-                p = parameters.unflatten(p.numpy())
+                p = unflatten(p.numpy())
                 if in_place:
-                    du = np.zeros(shape)
+                    du = np.zeros(size)
                     function(du, u.numpy(), p, t.numpy())
                     return torch.from_numpy(du)
                 return torch.from_numpy(_as_numpy(function(u.numpy(), p, t.numpy())))
@@ -294,9 +387,9 @@ def _calling_convention(
         else:
 
             def call(u: Any, p: Any, t: Any) -> Any:
-                p = parameters.unflatten(p)
+                p = unflatten(p)
                 if in_place:
-                    du = torch.zeros_like(u)
+                    du = u.new_zeros(size)
                     function(du, u, p, t)
                     return du
                 return _as_tensor(function(u, p, t))
@@ -331,7 +424,7 @@ def _as_numpy(x: Any) -> Any:
 
 # -- tracing ---------------------------------------------------------------------------------------
 def _trace(
-    f: Any, make: Callable[[bool], TorchFunction], examples: list[torch.Tensor]
+    f: Any, make: Callable[[bool], TorchFunction], examples: list[torch.Tensor], shape: Shape
 ) -> tuple[Tape, TorchFunction]:
     in_torch = make(False)
     try:
@@ -341,13 +434,13 @@ def _trace(
     except Exception as error:
         if not isinstance(error, NeedsNumpyTracing) and not numpy_style.uses_numpy(f):
             raise _user_error(error) from error
-        return _trace_numpy(make(True), examples, error)
-    _check_result(tape, examples[0].shape)
+        return _trace_numpy(make(True), examples, shape, error)
+    _check_result(tape, shape)
     return tape, _in_float64(in_torch)
 
 
 def _trace_numpy(
-    function: TorchFunction, examples: list[torch.Tensor], first: Exception
+    function: TorchFunction, examples: list[torch.Tensor], shape: Shape, first: Exception
 ) -> tuple[Tape, TorchFunction]:
     try:
         with float64_default():
@@ -358,7 +451,7 @@ def _trace_numpy(
         tape = record(in_torch, examples, aten.supported)
     except NeedsNumpyTracing:
         raise data_dependent(line_of(first), "a number made by float(), int() or .item()") from None
-    _check_result(tape, examples[0].shape)
+    _check_result(tape, shape)
     return tape, _in_float64(in_torch)
 
 
@@ -370,13 +463,20 @@ def _in_float64(function: TorchFunction) -> TorchFunction:
     return torch_function
 
 
-def _check_result(tape: Tape, shape: torch.Size) -> None:
+def _check_result(tape: Tape, shape: Shape) -> None:
     result = tape.result_shape
-    if result == tuple(shape):
+    if len(result) == len(shape) and all(
+        want in (None, got) for got, want in zip(result, shape, strict=True)
+    ):
         return
-    raise CaptureError(
-        f"f must return a derivative of u's shape {tuple(shape)}, but returned shape {result}"
-    )
+    what = f"an array of u's shape {shape}"
+    if None in shape:
+        what = f"the shape {_words(shape)}, a column for each Wiener process"
+    raise CaptureError(f"f must return {what}, but returned shape {result}")
+
+
+def _words(shape: Shape) -> str:
+    return f"({', '.join('m' if size is None else str(size) for size in shape)})"
 
 
 def _user_error(error: Exception) -> CaptureError:

@@ -8,10 +8,14 @@ from __future__ import annotations
 import importlib
 import logging
 import time
+from typing import TYPE_CHECKING
 
 from pysciml.engines.base import Availability, Engine
-from pysciml.errors import EngineUnavailableError
+from pysciml.errors import EngineUnavailableError, UnsupportedError
 from pysciml.validation import describe, did_you_mean
+
+if TYPE_CHECKING:
+    from pysciml.problems import Problem
 
 _HOMES = {
     "julia": ("pysciml.engines.julia.engine", "JuliaEngine"),
@@ -19,6 +23,9 @@ _HOMES = {
     "torch": ("pysciml.engines.torch.engine", "TorchEngine"),
 }
 NAMES = tuple(_HOMES)
+
+#: The engines that have each kind of problem, the one that "auto" takes first.
+_HAVE = {"ODEProblem": NAMES, "SDEProblem": ("native", "torch")}
 
 _log = logging.getLogger("pysciml")
 _loaded: dict[str, Engine] = {}
@@ -35,6 +42,20 @@ def get(name: str) -> Engine:
     if name == "auto":
         return _choose()
     return _load(name)
+
+
+def for_problem(name: str, problem: Problem) -> Engine:
+    """The engine of that name, or of the name "auto", if it has this kind of problem."""
+    able = _HAVE[problem.kind]
+    if able is NAMES:
+        return get(name)
+    if name == "auto":
+        return get(able[0])
+    check_name(name)
+    if name not in able:
+        others = " and ".join(f'engine="{other}"' for other in able)
+        raise UnsupportedError(f'engine="{name}" has no {problem.kind}; {others} have')
+    return get(name)
 
 
 def check_name(name: object) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from pysciml.problems import ODEProblem
 
 Array = NDArray[np.float64]
 
@@ -36,6 +33,9 @@ class SolveOptions:
     save_everystep: bool = True
     dense: bool = True  # keep what sol(t) needs; default is `saveat is None`
     algorithm: Mapping[str, Any] = field(default_factory=dict)  # keyword options of the method
+    seed: int | None = None  # of the noise of a stochastic problem, which always has one
+    trajectory: int = 0  # which of the seed's streams of noise
+    save_noise: bool = False  # keep the Wiener processes at the saved times
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class RawSolution:
     stats: Stats
     interpolate: Callable[[Array], Array] | None = None  # (m,) times -> (m, n) flat states
     message: str = ""  # where and why it stopped, when retcode is not Success
+    noise: Array | None = None  # (len(t), *noise_shape), the Wiener processes at t
 
 
 @dataclass(frozen=True)
@@ -138,14 +139,16 @@ class Engine(Protocol):
 
     def algorithms(self) -> tuple[str, ...]: ...
 
-    def solve(self, problem: ODEProblem, alg: str | None, options: SolveOptions) -> RawSolution: ...
+    def solve(self, problem: Any, alg: str | None, options: SolveOptions) -> RawSolution:
+        """Solve a problem of one of the kinds that `pysciml.engines` says the engine has."""
+        ...
 
     def sensealgs(self) -> tuple[str, ...]:
         """Names of the ways in which `solve_with_pullback` can differentiate."""
         ...
 
     def solve_with_pullback(
-        self, problem: ODEProblem, alg: str | None, options: SolveOptions, adjoint: AdjointOptions
+        self, problem: Any, alg: str | None, options: SolveOptions, adjoint: AdjointOptions
     ) -> tuple[RawSolution, Pullback]:
         """Solve, and keep what differentiating it backwards takes.
 
@@ -167,7 +170,7 @@ class ManyEngine(Protocol):
 
     def solve_many(
         self,
-        problem: ODEProblem,
+        problem: Any,
         alg: str | None,
         options: SolveOptions,
         batch: Batch,

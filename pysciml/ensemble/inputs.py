@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -66,8 +67,15 @@ def starts(problem: ODEProblem, n: Any, u0: Any, p: Any, prob_func: Any, seed: A
         np.broadcast_to(states, (count, states.shape[1])),
         np.broadcast_to(parameters, (count, parameters.shape[1])),
         prob_func,
-        None if seed is None else check.as_seed(seed, "seed"),
+        _seed(seed, problem),
     )
+
+
+def _seed(seed: Any, problem: ODEProblem) -> int | None:
+    """The seed of all noise; a new one where there is noise and no seed is given."""
+    if seed is None:
+        return secrets.randbits(63) if problem.is_random else None
+    return check.as_seed(seed, "seed")
 
 
 def _count(n: Any, states: Array | None, parameters: Array | None) -> int:

@@ -33,7 +33,7 @@ WRONG_CALLS = [
     (
         ensemble(problem="two"),
         TypeError,
-        "problem must be an ODEProblem; got the string 'two'",
+        "problem must be a problem, such as ODEProblem(f, u0, tspan); got the string 'two'",
     ),
     (
         ensemble(saveat=None),

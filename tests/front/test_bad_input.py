@@ -261,7 +261,7 @@ WRONG_CALLS = [
         ValueError,
         (
             "p must be an array of shape (2,), as in the problem; got an array of shape "
-            "(3,) and dtype float64; make a new ODEProblem for parameters of another "
+            "(3,) and dtype float64; make a new problem for parameters of another "
             "structure"
         ),
     ),
@@ -270,14 +270,14 @@ WRONG_CALLS = [
         ValueError,
         (
             "p must be an array of shape (2,), as in the problem; got None; make a new "
-            "ODEProblem for parameters of another structure"
+            "problem for parameters of another structure"
         ),
     ),
     (
         lambda: named_parameters.remake(p={"a": 1.0}),
         ValueError,
         (
-            "p must have the keys ['a', 'b']; got the keys ['a']; make a new ODEProblem "
+            "p must have the keys ['a', 'b']; got the keys ['a']; make a new problem "
             "for parameters of another structure"
         ),
     ),
@@ -286,7 +286,7 @@ WRONG_CALLS = [
         ValueError,
         (
             "p['b'] must be an array of shape (2,), as in the problem; got 3.0; make a new "
-            "ODEProblem for parameters of another structure"
+            "problem for parameters of another structure"
         ),
     ),
     (
@@ -294,7 +294,7 @@ WRONG_CALLS = [
         ValueError,
         (
             "p.b must be one number, as in the problem; got an array of shape (2,) and "
-            "dtype float64; make a new ODEProblem for parameters of another structure"
+            "dtype float64; make a new problem for parameters of another structure"
         ),
     ),
     (
@@ -302,10 +302,14 @@ WRONG_CALLS = [
         ValueError,
         (
             "p must be a namedtuple with the fields ['a', 'b']; got the dict {'a': 1.0, "
-            "'b': 2.0}; make a new ODEProblem for parameters of another structure"
+            "'b': 2.0}; make a new problem for parameters of another structure"
         ),
     ),
-    (lambda: sml.solve(f), TypeError, ("problem must be an ODEProblem; got a function")),
+    (
+        lambda: sml.solve(f),
+        TypeError,
+        ("problem must be a problem, such as ODEProblem(f, u0, tspan); got a function"),
+    ),
     (
         lambda: sml.solve(problem, Tsit5),
         TypeError,

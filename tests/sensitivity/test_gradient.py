@@ -197,7 +197,11 @@ WRONG = {
     "save_idxs": ({"save_idxs": [0]}, TypeError, "save_idxs has no meaning for derivatives"),
     "option": ({"rtol": 1e-3}, TypeError, "no option 'rtol'; here it is called 'reltol'"),
     "tolerance": ({"adjoint_abstol": -1.0}, ValueError, "adjoint_abstol must be"),
-    "problem": ({"problem": 3}, TypeError, "problem must be an ODEProblem; got 3"),
+    "problem": (
+        {"problem": 3},
+        TypeError,
+        "problem must be a problem, such as ODEProblem(f, u0, tspan); got 3",
+    ),
     "engine": ({"engine": "rust"}, ValueError, "engine must be one of"),
 }
 

@@ -64,6 +64,8 @@ class NativeEngine:
         Raises ValueError for an unknown method or option, UnsupportedError for what only another
         engine has. A KeyboardInterrupt carries what was computed so far as `partial`.
         """
+        if problem.is_random:
+            raise UnsupportedError("SDEs are not in the native engine yet")
         if alg is None:
             alg = _default(problem, options)
         method = None if options.algorithm else self._plain.get(alg)

@@ -79,6 +79,8 @@ class TorchEngine:
         return (*_METHODS, *_ALIASES)
 
     def solve(self, problem: ODEProblem, alg: str | None, options: SolveOptions) -> RawSolution:
+        if problem.is_random:
+            raise UnsupportedError("SDEs are not in the torch engine yet")
         method = _method(alg)
         _check_supported(problem, method, options)
         run = _Run(problem, method, options)
