@@ -188,7 +188,7 @@ def fit(
         load(run)
     run.go()
     best = run.best()
-    bar.close(best.loss)
+    bar.close(best.loss, not run.interrupted)
     if best.theta is None:
         assert run.failure is not None
         raise _cannot_begin(run.failure, runner)

@@ -43,10 +43,12 @@ class Progress:
         self._bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
         self._bar.update(self._count - self._bar.n)
 
-    def close(self, loss: float) -> None:
-        """The last word: the loss that was reached."""
+    def close(self, loss: float, finished: bool) -> None:
+        """The last word: the loss that was reached. Stages that ended early leave nothing to do."""
         if self._bar is None:
             return
+        if finished:
+            self._bar.total = self._count
         self._bar.set_postfix_str(f"best loss {loss:.4g}", refresh=False)
         self._bar.update(self._count - self._bar.n)
         self._bar.close()
