@@ -8,7 +8,15 @@ import sys
 
 from .timing import RESULTS, ROOT
 
-NAMES = ("lotka_volterra", "robertson", "brusselator", "latency", "gradients")
+NAMES = (
+    "lotka_volterra",
+    "robertson",
+    "brusselator",
+    "latency",
+    "gradients",
+    "odeint",
+    "ensembles",
+)
 
 
 def main(names: list[str]) -> int:

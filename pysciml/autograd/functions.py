@@ -367,8 +367,8 @@ def _times(t: Any) -> Array:
     if not isinstance(t, torch.Tensor) or not t.is_floating_point() or t.ndim != 1 or not len(t):
         raise TypeError(f"{expected}; got {check.describe(t)}")
     times = methods.as_times(t)
-    steps = times[1:] - times[:-1]
-    if not ((steps > 0.0).all() or (steps < 0.0).all()):
+    before, after = times[:-1], times[1:]
+    if not ((after > before).all() or (after < before).all()):
         raise ValueError(f"{expected}; got {check.describe(times.tolist())}")
     if not (math.isfinite(times[0]) and math.isfinite(times[-1])):
         raise ValueError(f"t must be finite; got {check.describe(times.tolist())}")

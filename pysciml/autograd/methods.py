@@ -266,9 +266,9 @@ def _adaptive_options(given: dict[str, Any]) -> dict[str, Any]:
 
 def as_times(value: Any) -> Array:
     """Times as a float64 array."""
-    tensor = torch.as_tensor(value).detach().to("cpu", torch.float64)
-    times: Array = tensor.reshape(-1).numpy()
-    return times
+    tensor = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+    times: Array = tensor.detach().to("cpu", torch.float64).numpy()
+    return np.atleast_1d(times)
 
 
 # -- fixed steps -----------------------------------------------------------------------------------

@@ -92,8 +92,8 @@ class _Run:
         if raw.retcode != "Success":
             raise self.call.error(self.problem, self.options, raw)
         flat = raw.u if self.between is None else self.between(raw.u)
-        y0 = self.y0
-        return torch.from_numpy(flat).to(y0.device, y0.dtype).reshape(-1, *y0.shape)
+        states = torch.from_numpy(flat).to(self.y0.device, self.y0.dtype)
+        return states.reshape(-1, *self.y0.shape)
 
     def cotangent(self, grad: torch.Tensor) -> Array:
         """The gradient with respect to the saved states, from the one in the wanted states."""
@@ -121,8 +121,11 @@ def _rows(states: torch.Tensor) -> torch.Tensor:
 
 def flatten(tensors: Sequence[torch.Tensor]) -> Array:
     """The entries of all tensors in one float64 vector of its own."""
-    parts = [x.detach().to("cpu", torch.float64).reshape(-1).numpy() for x in tensors]
-    return np.concatenate(parts) if parts else np.zeros(0)
+    if not tensors:
+        return np.zeros(0)
+    parts = [x.reshape(-1) if x.is_cpu else x.reshape(-1).cpu() for x in tensors]
+    flat: Array = torch.cat(parts).detach().to(torch.float64).numpy()
+    return flat
 
 
 class Interpolation:
@@ -183,7 +186,7 @@ class _Solve(torch.autograd.Function):
         if torch.is_grad_enabled():  # create_graph=True
             return (None, None, *_differentiably(run.call, (y0, t, *receivers), wanted, grad))
         found = ctx.pullback(run.cotangent(grad))
-        by_y0 = torch.from_numpy(found.u0).reshape(y0.shape).to(y0) if wanted[0] else None
+        by_y0 = like(y0, torch.from_numpy(found.u0)) if wanted[0] else None
         by_t = run.by_times(states, grad, found.u0, ctx.times).to(t) if wanted[1] else None
         return (None, None, by_y0, by_t, *_pieces(found.p, receivers, wanted[2:]))
 
@@ -191,19 +194,21 @@ class _Solve(torch.autograd.Function):
 def _pieces(
     flat: Array, receivers: Sequence[torch.Tensor], wanted: Sequence[bool]
 ) -> list[torch.Tensor | None]:
-    """The gradient of each receiver; func does not read those beyond the end of `flat`."""
-    found: list[torch.Tensor | None] = []
-    whole, start = torch.from_numpy(flat), 0
-    for receiver, needed in zip(receivers, wanted, strict=True):
-        end = start + receiver.numel()
-        if not needed:
-            found.append(None)
-        elif end > len(flat):
-            found.append(torch.zeros_like(receiver))
-        else:
-            found.append(whole[start:end].reshape(receiver.shape).to(receiver))
-        start = end
-    return found
+    """The gradient of each receiver: its piece of `flat`, zeros beyond the end of that."""
+    ignored = sum(x.numel() for x in receivers) - len(flat)
+    whole = torch.from_numpy(flat if ignored == 0 else np.append(flat, np.zeros(ignored)))
+    pieces = whole.split([x.numel() for x in receivers])
+    return [
+        like(receiver, piece) if needed else None
+        for receiver, piece, needed in zip(receivers, pieces, wanted, strict=True)
+    ]
+
+
+def like(example: torch.Tensor, flat: torch.Tensor) -> torch.Tensor:
+    """A float64 vector in the shape, dtype and device of another tensor."""
+    shaped = flat.view(example.shape)
+    plain = example.dtype is torch.float64 and example.is_cpu
+    return shaped if plain else shaped.to(example)
 
 
 def _differentiably(

@@ -62,6 +62,7 @@ class Surroundings:
     _cells: list[tuple[types.CellType, Any]] = field(default_factory=list)
     _attributes: list[tuple[Callable[[], Any], str, Any]] = field(default_factory=list)
     _containers: list[tuple[Any, tuple[Any, ...]]] = field(default_factory=list)
+    _empty: list[Any] = field(default_factory=list)
     _wants_grad: list[tuple[torch.Tensor, bool]] = field(default_factory=list)
 
     def unchanged(self) -> bool:
@@ -78,6 +79,8 @@ class Surroundings:
         for holder, name, value in self._attributes:
             if getattr(holder(), name, _GONE) is not value:
                 return False
+        if any(self._empty):
+            return False
         for container, items in self._containers:
             if len(container) != len(items) or not all(map(operator.is_, container, items)):
                 return False
@@ -274,7 +277,7 @@ class _Walk:
 
     def _mapping(self, path: Path, value: Any) -> None:
         self._leaves[path] = (type(value), tuple(value))
-        self._found._containers.append((value, tuple(value)))
+        self._watch(value, tuple(value))
         for key in value:
             self._entry(path, value, key)
 
@@ -282,9 +285,15 @@ class _Walk:
         self._leaves[path] = (type(value), len(value))
         items = tuple(value)
         if not isinstance(value, (tuple, frozenset)):
-            self._found._containers.append((value, items))
+            self._watch(value, items)
         for i, item in enumerate(items):
             self.visit((*path, i), item)
+
+    def _watch(self, container: Any, items: tuple[Any, ...]) -> None:
+        if items:
+            self._found._containers.append((container, items))
+        else:
+            self._found._empty.append(container)
 
     def _python_module(self, path: Path, module: types.ModuleType) -> None:
         self._leaves[path] = module.__name__
@@ -321,7 +330,7 @@ class _Walk:
     def _table(self, path: Path, name: str, table: Any) -> None:
         place: Path = (*path, name)
         self._leaves[place] = tuple(table)
-        self._found._containers.append((table, tuple(table)))
+        self._watch(table, tuple(table))
         for key in table:
             self._entry(path, table, key)
 
