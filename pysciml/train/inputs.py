@@ -117,11 +117,10 @@ def _initial_states(
         if u0 != "data":
             raise ValueError(f'u0 must be "data", an array or a list of arrays; got {u0!r}')
         return _first_rows(trajectories, observation, problem.u0.size)
-    if isinstance(u0, list) and count > 1 and np.ndim(u0[0] if u0 else 0) == problem.u0.ndim:
+    if u0 is not None and np.ndim(u0) == problem.u0.ndim + 1:
         if len(u0) != count:
             raise ValueError(
-                f"u0 must be one state for each of the {count} trajectories; "
-                f"got a list of {len(u0)}"
+                f"u0 must be one state, or one for each of the {count} trajectories; got {len(u0)}"
             )
         return [problem.remake(u0=each).u0_flat for each in u0], [t0] * count
     start = problem.u0_flat if u0 is None else problem.remake(u0=u0).u0_flat

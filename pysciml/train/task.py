@@ -163,8 +163,15 @@ class Task:
         return as_tensor(self.loss.function(*arguments[: 3 if self.loss.takes_p else 2]))
 
     def _solve(self, arc: Arc) -> Solve:
-        problem = self.problem.remake(tspan=(arc.t0, float(arc.times[-1])))
-        return Solve(problem, solve_options(problem, arc.times, dense=False, **self.options))
+        end = float(arc.times[-1])
+        problem = self.problem.remake(tspan=(arc.t0, end))
+        options = dict(self.options)
+        stops = options.pop("tstops", None)
+        stops = np.ravel(() if stops is None else stops)
+        inside = stops[(stops > arc.t0) & (stops < end)]
+        if inside.size:
+            options["tstops"] = inside
+        return Solve(problem, solve_options(problem, arc.times, dense=False, **options))
 
     @cached_property
     def observed(self) -> Observed:

@@ -178,7 +178,7 @@ WRONG_CALLS = [
     (
         lambda: fit([(T, Y), (T, Y)], u0=[[1.0, 2.0]] * 3),
         ValueError,
-        "u0 must be one state for each of the 2 trajectories; got a list of 3",
+        "u0 must be one state, or one for each of the 2 trajectories; got 3",
     ),
     (
         lambda: fit((T, np.array(Y)[:, 0]), observe=["x"], u0="data"),

@@ -161,6 +161,40 @@ def test_several_trajectories_at_times_of_their_own(lotka_volterra):
     np.testing.assert_array_equal(result.u0, starts)
 
 
+def test_forms_of_initial_states(decays, decay_data):
+    t, y = decay_data
+    data = [(t, y), (t, 2.0 * y)]
+    starts = np.array([[2.0, 1.0], [4.0, 2.0]])
+    forms = (starts, starts.tolist(), list(starts), [torch.as_tensor(u) for u in starts])
+    rates = {sml.fit(decays, data, u0=u0, optimisers=LBFGS(9), **TIGHT).p["k"] for u0 in forms}
+    assert len(rates) == 1
+    one = sml.fit(decays, (t, 2.0 * y), u0=[4.0, 2.0], optimisers=LBFGS(9), **TIGHT)
+    assert one.p["k"] == pytest.approx(rates.pop(), rel=1e-6)
+    scalar = sml.ODEProblem(lambda u, p, t: -p * u, 1.0, (0.0, 1.0), 1.0)
+    data = [(t, u * np.exp(-1.5 * t)) for u in (2.0, 3.0)]
+    result = sml.fit(scalar, data, u0=[2.0, 3.0], optimisers=LBFGS(20), **TIGHT)
+    assert result.p == pytest.approx(1.5, rel=1e-5)
+
+
+def test_stops_at_the_jumps_of_a_forcing(decay_data):
+    """Only those inside an arc reach its solve."""
+    t = np.linspace(0.1, 2.0, 20)
+    problem = sml.ODEProblem(
+        lambda u, p, t: torch.where(t < 1.0, p[0], p[1]) + 0.0 * u, [0.0], (0.0, 2.0), [0.5, 0.5]
+    )
+    data = t, np.where(t < 1.0, t, 1.0 - 2.0 * (t - 1.0))
+    for strategy in (None, train.MultipleShooting(4), train.GrowingHorizon([0.3])):
+        result = sml.fit(
+            problem,
+            data,
+            tstops=np.array([1.0, 1.5]),
+            strategy=strategy,
+            optimisers=LBFGS(50),
+            **TIGHT,
+        )
+        np.testing.assert_allclose(result.p, [1.0, -2.0], rtol=1e-5)
+
+
 def test_initial_states_are_fitted(lotka_volterra):
     problem, t, u = lotka_volterra
     result = sml.fit(
