@@ -183,9 +183,11 @@ def fit(
         bar,
         save,
         check.as_count(checkpoint_every, "checkpoint_every"),
+        in_python=save is not None or load is not None,
     )
     if load is not None:
         load(run)
+        bar.skip(run.position.rows)
     run.go()
     best = run.best()
     bar.close(best.loss, not run.interrupted)

@@ -150,8 +150,9 @@ class Run:
     starts : theta where each attempt begins.
     early_stopping, validation : see `EarlyStopping`; theta -> loss of the validation data.
     show : called as `show(name of the phase, loss)` after each iteration.
-    save : called with the run every `save_every` iterations and after Ctrl-C; without it nothing
-        is remembered that only a resumed run needs.
+    save : called with the run every `save_every` iterations and after Ctrl-C.
+    in_python : run every stage here, also where the engine has loops of its own: only these stages
+        can be resumed, and repeat to the last bit.
 
     Attributes
     ----------
@@ -170,6 +171,7 @@ class Run:
         show: Callable[[str, float], None] = lambda phase, loss: None,
         save: Callable[[Run], None] | None = None,
         save_every: int = 100,
+        in_python: bool = False,
     ) -> None:
         self.engine = engine
         self.phases = phases
@@ -184,6 +186,7 @@ class Run:
         self._show = show
         self._save = save
         self._save_every = save_every
+        self._in_python = in_python
         self._memory: dict[str, Any] | None = None
         self._trials: Trials | None = None
         self._began = perf_counter()
@@ -233,7 +236,7 @@ class Run:
         self.position = replace(here, vector=vector)
         try:
             minimise = getattr(self.engine, "minimise", None)
-            if minimise is not None and self._save is None:
+            if minimise is not None and not self._in_python:
                 minimise(objective, vector, phase.stages, self._engine_report)
             else:
                 function = ObjectiveFunction(self.engine, objective)
@@ -253,8 +256,7 @@ class Run:
             self.position = here
         assert here.vector is not None
         self._trials = Trials(function, here.trials)
-        resumed = bool(here.memory)
-        self._memory = dict(here.memory) if resumed or self._save is not None else None
+        self._memory = dict(here.memory) if self._in_python else None
         if self._is_stuck():  # a checkpoint of the iteration that ended the stage
             return
         with contextlib.suppress(EndStage):
@@ -306,7 +308,8 @@ class Run:
         if self.validation is None or here.phase != len(self.phases) - 1:
             return None
         every = 10 if self.early_stopping is None else self.early_stopping.every
-        return self.validation(theta) if here.rows % every == 0 else math.nan
+        due = here.best is None or here.rows % every == 0
+        return self.validation(theta) if due else math.nan
 
     def _note(self, value: float, seen: float | None) -> None:
         here, rows = self.position, self.rows

@@ -29,6 +29,12 @@ class Progress:
         self._last = 0.0
         self._count = 0
 
+    def skip(self, count: int) -> None:
+        """Begin after so many iterations."""
+        self._count = count
+        if self._bar is not None:
+            self._bar.initial = self._bar.n = count
+
     def __call__(self, phase: str, loss: float) -> None:
         if self._bar is None:
             return

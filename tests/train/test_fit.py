@@ -338,6 +338,21 @@ def test_validation_chooses_the_iterate(decays):
     assert result.history.validation.argmin() == len(result.history) - 51
 
 
+def test_validation_looks_at_the_first_iterate_of_the_plain_fit(decays, decay_data):
+    result = sml.fit(
+        decays,
+        decay_data,
+        validation=decay_data,
+        strategy=train.GrowingHorizon([0.5], optimisers=Adam(0.01, 7)),
+        optimisers=Adam(0.01, 2),
+        **FAST,
+    )
+    looked = np.isfinite(result.history.validation)
+    assert looked.nonzero()[0].tolist() == [7]
+    assert result.loss == result.history.loss[7]
+    assert result.history.validation[7] == pytest.approx(result.loss, rel=1e-12)
+
+
 @pytest.mark.parametrize("optimisers", [LBFGS(100), BFGS(100), Adam(0.2, 300, "cosine", clip=1.0)])
 def test_a_diverging_trial_costs_only_itself(optimisers):
     """u' = k u^2 from 1 blows up before t = 1 for k > 1, close to the best k."""
