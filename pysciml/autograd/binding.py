@@ -8,6 +8,7 @@ that neither a new lambda at each call nor another copy of a module is traced an
 from __future__ import annotations
 
 import types
+import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -17,14 +18,22 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from pysciml.capture.lift import Lifted, tensors_read
+from pysciml.capture.lift import Lifted, Watch
 from pysciml.capture.numpy_style import with_traceable_math
-from pysciml.capture.surroundings import Surroundings, learn_own, survey
+from pysciml.capture.surroundings import (
+    Signature,
+    Surroundings,
+    code_of,
+    differences,
+    learn_own,
+    survey,
+)
 from pysciml.errors import CaptureError
 from pysciml.problems import ODEProblem
 
 _MODELS_KEPT = 128
 _BINDINGS_KEPT = 128
+_MANY_CAPTURES = 10
 _VARIANTS = 4  # of a model, for different contents of its constants
 
 
@@ -65,12 +74,12 @@ class Captured:
     ----------
     problem: the captured model, at values of no meaning.
     parameters: which of the function's arrays lie end to end in `p`.
-    constants: which of them are part of the model, and what they held when it was captured.
+    constants: which of them are part of the model, and copies of what they held then.
     """
 
     problem: ODEProblem
     parameters: tuple[int, ...]
-    constants: tuple[tuple[int, bytes], ...]
+    constants: tuple[tuple[int, Any], ...]
 
     def bind(self, surroundings: Surroundings) -> Bound:
         """The model with the arrays that one function has in these places."""
@@ -79,7 +88,7 @@ class Captured:
             self.problem,
             surroundings,
             [arrays[i] for i in self.parameters],
-            [(arrays[i], contents) for i, contents in self.constants],
+            [(arrays[i], held) for i, held in self.constants],
         )
 
 
@@ -90,7 +99,7 @@ class Bound:
     problem: ODEProblem
     surroundings: Surroundings
     parameters: list[torch.Tensor]
-    constants: list[tuple[Any, bytes]]
+    constants: list[tuple[Any, Any]]
     _unread: list[torch.Tensor] | None = None
 
     def unread(self, module: torch.nn.Module) -> list[torch.Tensor]:
@@ -102,7 +111,7 @@ class Bound:
 
     def constants_hold(self) -> bool:
         """Whether what was taken for constant has not changed."""
-        return all(_contents(array) == held for array, held in self.constants)
+        return all(_equal(array, held) for array, held in self.constants)
 
 
 def bind(func: Callable[..., Any], layout: Layout, y0: torch.Tensor, t: torch.Tensor) -> Bound:
@@ -169,25 +178,35 @@ def _known_model(surroundings: Surroundings, layout: Layout) -> Bound | None:
 def _new_model(
     func: Callable[..., Any], layout: Layout, y0: torch.Tensor, t0: torch.Tensor
 ) -> Bound:
-    joined = layout.of_joined(func)
-    given = (t0.detach(), y0.detach())
-    with torch.no_grad():
-        joined(*given)  # what is made on a first call is there from now on
-    read = learn_own(func, lambda: tensors_read(lambda: joined(*given), given))
-    surroundings = survey(func)
-    found = _known_model(surroundings, layout)  # its own book-keeping is left out now
-    if found is not None:
-        return found
-    models = _entry(surroundings, layout)
-    _note_changes(models, surroundings)
     try:
-        traceable = layout.of_joined(with_traceable_math(func))
-        captured = _capture(traceable, layout, surroundings, read, models.changing)
+        read = _tensors_read(func, layout, y0, t0)
+        surroundings = survey(func)
+        found = _known_model(surroundings, layout)  # its own book-keeping is left out now
+        if found is not None:
+            return found
+        models = _entry(surroundings, layout)
+        _note_changes(models, surroundings)
+        captured = _capture(func, layout, surroundings, read, models.changing)
     except CaptureError as error:
-        models.error = str(error)
+        _entry(survey(func), layout).error = str(error)
         raise
+    _note_capture(func, surroundings, layout)
     models.variants = [captured, *models.variants][:_VARIANTS]
     return captured.bind(surroundings)
+
+
+def _tensors_read(
+    func: Callable[..., Any], layout: Layout, y0: torch.Tensor, t0: torch.Tensor
+) -> list[torch.Tensor]:
+    given = (t0.detach().clone(), y0.detach().clone())
+    first, second = Watch(given), Watch(given)
+
+    def call() -> None:
+        layout.of_joined(func)(*given)
+
+    first.run(call)
+    learn_own(func, lambda: second.run(call))
+    return second.lasting(first)
 
 
 def _note_changes(models: _Models, surroundings: Surroundings) -> None:
@@ -196,13 +215,13 @@ def _note_changes(models: _Models, surroundings: Surroundings) -> None:
     arrays = list(surroundings.arrays.values())
     models.changing |= {
         i
-        for i, contents in models.variants[0].constants
-        if _is_float_tensor(arrays[i]) and _contents(arrays[i]) != contents
+        for i, held in models.variants[0].constants
+        if _is_float_tensor(arrays[i]) and not _equal(arrays[i], held)
     }
 
 
 def _capture(
-    joined: Callable[..., torch.Tensor],
+    func: Callable[..., Any],
     layout: Layout,
     surroundings: Surroundings,
     read: Sequence[torch.Tensor],
@@ -217,14 +236,14 @@ def _capture(
         wanted = arrays[place].requires_grad or place in changing
         (parameters if wanted else constants).append(place)
     lifted = Lifted(
-        joined,
+        layout.of_joined(with_traceable_math(func)),
         [arrays[i] for i in parameters],
         [arrays[i] for i in constants if isinstance(arrays[i], torch.Tensor)],
     )
     n_p = sum(arrays[i].numel() for i in parameters)
     problem = ODEProblem(lifted, np.zeros(layout.shape), (0.0, 1.0), np.zeros(n_p) if n_p else None)
     lifted.capture(problem)
-    held = tuple((i, _contents(arrays[i])) for i in constants)
+    held = tuple((i, _copy(arrays[i])) for i in constants)
     return Captured(problem, tuple(parameters), held)
 
 
@@ -241,12 +260,51 @@ def _is_float_tensor(array: Any) -> bool:
     return isinstance(array, torch.Tensor) and array.is_floating_point()
 
 
-def _contents(array: Any) -> bytes:
+def _copy(array: Any) -> Any:
+    return array.copy() if isinstance(array, np.ndarray) else array.detach().clone()
+
+
+def _equal(array: Any, held: Any) -> bool:
+    """To the last bit, so that NaN is equal to itself."""
     if isinstance(array, np.ndarray):
-        return array.tobytes()
-    # as bytes, for NumPy has no bfloat16
-    flat: torch.Tensor = array.detach().cpu().reshape(-1).contiguous()
-    return flat.view(torch.uint8).numpy().tobytes()
+        return bool(array.tobytes() == held.tobytes())
+    if array.dtype != held.dtype or array.device != held.device:
+        return False
+    return torch.equal(array, held) or torch.equal(_bits(array), _bits(held))
+
+
+def _bits(array: torch.Tensor) -> torch.Tensor:
+    return array.detach().reshape(-1).contiguous().view(torch.uint8)
+
+
+# -- captures that do not end ----------------------------------------------------------------------
+@dataclass
+class _History:
+    """The captures of one function's code."""
+
+    count: int = 0
+    signature: Signature = ()
+    layout: Layout | None = None
+
+
+_histories: weakref.WeakKeyDictionary[Any, _History] = weakref.WeakKeyDictionary()
+
+
+def _note_capture(func: Callable[..., Any], surroundings: Surroundings, layout: Layout) -> None:
+    """Warn when a function is captured again and again: each time it is compiled, too."""
+    history = _histories.setdefault(code_of(func), _History())
+    before, history.signature = history.signature, surroundings.signature
+    reshaped, history.layout = layout != history.layout, layout
+    history.count += 1
+    if history.count == _MANY_CAPTURES:
+        changed = differences(before, surroundings.signature)
+        what = "the shape of y0" if reshaped or not changed else ", ".join(changed)
+        warnings.warn(
+            f"pysciml: {getattr(func, '__name__', type(func).__name__)} has been captured "
+            f"{history.count} times, because {what} keeps changing, and each time it is compiled. "
+            "A number that changes should be a tensor",
+            stacklevel=7,
+        )
 
 
 # -- bindings, by function -------------------------------------------------------------------------

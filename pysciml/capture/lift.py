@@ -1,12 +1,13 @@
 """A function `func(t, y)` and its surroundings as a right-hand side `f(u, p, t)`.
 
-The tensors that `func` reads and did not make itself are found by running it once more than needed
-under PyTorch's dispatcher. In the trace those that are to be parameters are replaced, call by call,
+The tensors that `func` reads and did not make itself are found by running it twice under
+PyTorch's dispatcher. In the trace those that are to be parameters are replaced, call by call,
 by pieces of `p`, and the others by constants in float64.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pysciml.capture.record import NeedsNumpyTracing, data_dependent, line_of
+from pysciml.capture.record import NeedsNumpyTracing, data_dependent, line_of, user_line
 from pysciml.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -24,23 +25,31 @@ if TYPE_CHECKING:
 Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def tensors_read(call: Callable[[], Any], given: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The tensors that `call` reads, other than `given`, those it makes, and new ones each time."""
-    first, second = _Watch(given), _Watch(given)
-    for watch in (first, second):
-        with torch.no_grad(), watch:
-            call()
-    lasting = first.read.keys() | first.made.keys()
-    return [tensor for key, tensor in second.read.items() if key in lasting]
+class Watch(TorchDispatchMode):
+    """Notes the tensors that a function reads: operands of operations, but results of none.
 
-
-class _Watch(TorchDispatchMode):
-    """Notes the operands of ATen operations that are no results of others."""
+    Parameters
+    ----------
+    given: the function's arguments.
+    """
 
     def __init__(self, given: Sequence[torch.Tensor]) -> None:
         super().__init__()
-        self.made = {id(x): x for x in given}  # keeping them alive keeps their ids unique
-        self.read: dict[int, torch.Tensor] = {}
+        self._made = {id(x): x for x in given}  # keeping them alive keeps their ids unique
+        self._read: dict[int, torch.Tensor] = {}
+
+    def run(self, call: Callable[[], Any]) -> None:
+        """Call the function.
+
+        Raises CaptureError before it changes a tensor in place that it did not make.
+        """
+        with torch.no_grad(), self:
+            call()
+
+    def lasting(self, earlier: Watch) -> list[torch.Tensor]:
+        """The tensors read that were there at an earlier run: others are made anew each time."""
+        there = earlier._read.keys() | earlier._made.keys()
+        return [tensor for key, tensor in self._read.items() if key in there]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -48,13 +57,25 @@ class _Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for x in pytree.tree_leaves((args, kwargs)):
-            if isinstance(x, torch.Tensor) and id(x) not in self.made:
-                self.read[id(x)] = x
+            if isinstance(x, torch.Tensor) and id(x) not in self._made:
+                self._read[id(x)] = x
+        if func._schema.is_mutable:
+            self._check_written(func, args)
         result = func(*args, **(kwargs or {}))
         for x in pytree.tree_leaves(result):
             if isinstance(x, torch.Tensor):
-                self.made[id(x)] = x
+                self._made[id(x)] = x
         return result
+
+    def _check_written(self, func: Any, args: tuple[Any, ...]) -> None:
+        for argument, value in zip(func._schema.arguments, args, strict=False):
+            written = argument.alias_info is not None and argument.alias_info.is_write
+            if written and isinstance(value, torch.Tensor) and id(value) not in self._made:
+                raise CaptureError(
+                    f"f cannot be captured: it changes a tensor of shape {tuple(value.shape)} in "
+                    "place, and a right-hand side must be a function of t and y alone.\n"
+                    f"{user_line(sys._getframe()) or ''}"
+                )
 
 
 class Lifted:

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,12 +29,13 @@ import torch
 from pysciml.errors import CaptureError
 
 Path = tuple[Hashable, ...]
-Result = TypeVar("Result")
+Signature = tuple[tuple[Path, Any], ...]
 
 _NUMBERS = (bool, int, float, complex, np.generic)
 _NAMES = (str, bytes, range, Enum, type(None), type(...), torch.dtype, torch.device)
 _PLAIN = (*_NUMBERS, *_NAMES, types.BuiltinFunctionType)
-_LIBRARIES = frozenset({"torch", "numpy", "scipy", "numba", *sys.stdlib_module_names})
+_PACKAGES = ("torch", "torchdiffeq", "numpy", "scipy", "numba")
+_LIBRARIES = frozenset({*_PACKAGES, *sys.stdlib_module_names})
 _MANY = 20_000  # leaves; a function that reaches more of them reaches for its whole program
 
 _TABLES_OF_MODULES = ("_parameters", "_buffers", "_modules")
@@ -56,14 +57,14 @@ class Surroundings:
         have as many, of equal shapes and dtypes, in the same places.
     """
 
-    signature: Hashable = None
+    signature: Signature = ()
     arrays: dict[Path, Any] = field(default_factory=dict)
     _entries: list[tuple[Any, Any, Any]] = field(default_factory=list)
     _cells: list[tuple[types.CellType, Any]] = field(default_factory=list)
     _attributes: list[tuple[Callable[[], Any], str, Any]] = field(default_factory=list)
     _containers: list[tuple[Any, tuple[Any, ...]]] = field(default_factory=list)
     _empty: list[Any] = field(default_factory=list)
-    _wants_grad: list[tuple[torch.Tensor, bool]] = field(default_factory=list)
+    _tensors: list[tuple[torch.Tensor, torch.Size, bool]] = field(default_factory=list)
 
     def unchanged(self) -> bool:
         """Whether a new walk would find the very same objects. Takes microseconds.
@@ -84,7 +85,10 @@ class Surroundings:
         for container, items in self._containers:
             if len(container) != len(items) or not all(map(operator.is_, container, items)):
                 return False
-        return all(tensor.requires_grad is wants for tensor, wants in self._wants_grad)
+        for tensor, shape, wants_grad in self._tensors:  # .data can have been replaced
+            if tensor.requires_grad is not wants_grad or tensor.shape != shape:
+                return False
+        return True
 
 
 def survey(function: Any) -> Surroundings:
@@ -101,37 +105,39 @@ def survey(function: Any) -> Surroundings:
         known.names = frozenset(walk.names)
 
 
-def learn_own(function: Any, call: Callable[[], Result]) -> Result:
+def learn_own(function: Any, call: Callable[[], Any]) -> None:
     """Find what `function` itself changes when it is called, such as a counter of its calls.
 
     Such values are its own book-keeping: `survey` leaves them out from then on. `call` calls it;
-    what that returns is returned.
-
-    Raises CaptureError when it changes a tensor in place.
+    it must have been called before, for what is made on a first call to be there.
     """
     before = survey(function)
-    versions = [_version(array) for array in before.arrays.values()]
-    result = call()
+    call()
     after = survey(function)
-    for path, array in before.arrays.items():
-        if _version(array) != versions.pop(0):
-            raise CaptureError(
-                f"f cannot be captured: it changes the tensor {_label(path)} in place, and a "
-                "right-hand side must be a function of t and y alone"
-            )
-    old, new = dict(before.signature), dict(after.signature)  # type: ignore[call-overload]
-    changed = {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)}
-    changed |= {p for p, array in before.arrays.items() if after.arrays.get(p) is not array}
-    _known(function).own |= changed
-    return result
+    rebound = {p for p, array in before.arrays.items() if after.arrays.get(p) is not array}
+    _known(function).own |= rebound | _changed(before.signature, after.signature)
 
 
-def _version(array: Any) -> int:
-    return array._version if isinstance(array, torch.Tensor) else 0
+def differences(before: Signature, after: Signature) -> list[str]:
+    """Names of what differs between two signatures, such as "net.rate"."""
+    return sorted(map(_label, _changed(before, after)))
+
+
+def code_of(function: Any) -> Any:
+    """The code object of a function or method, the class of an object."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = getattr(function, "__func__", function)
+    return getattr(function, "__code__", None) or type(function)
+
+
+def _changed(before: Signature, after: Signature) -> set[Path]:
+    old, new = dict(before), dict(after)
+    return {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)}
 
 
 def _label(path: Path) -> str:
-    return ".".join(map(str, path)) or "itself"
+    return ".".join(map(str, path)) or "the function itself"
 
 
 # -- what is known of a function from earlier walks ------------------------------------------------
@@ -145,11 +151,7 @@ _all_known: weakref.WeakKeyDictionary[Any, _Known] = weakref.WeakKeyDictionary()
 
 
 def _known(function: Any) -> _Known:
-    while isinstance(function, functools.partial):
-        function = function.func
-    function = getattr(function, "__func__", function)
-    key = getattr(function, "__code__", None) or type(function)
-    return _all_known.setdefault(key, _Known())
+    return _all_known.setdefault(code_of(function), _Known())
 
 
 # -- the walk --------------------------------------------------------------------------------------
@@ -233,10 +235,11 @@ class _Walk:
     def _array(self, path: Path, value: Any) -> None:
         found = self._found
         found.arrays[path] = value
-        wants_grad = isinstance(value, torch.Tensor) and value.requires_grad
-        self._leaves[path] = (type(value), value.dtype, tuple(value.shape), wants_grad)
+        leaf: tuple[Any, ...] = (type(value), value.dtype, tuple(value.shape))
         if isinstance(value, torch.Tensor):
-            found._wants_grad.append((value, wants_grad))
+            leaf = (*leaf, value.device, value.requires_grad)
+            found._tensors.append((value, value.shape, value.requires_grad))
+        self._leaves[path] = leaf
 
     def _entry(self, path: Path, mapping: Any, key: Any) -> None:
         path = (*path, key)

@@ -93,7 +93,7 @@ REASONS = {
     Branching: "depends on the values of u, p or t",
     AsNumber: "a number made by float()",
     Dropping: "it draws random numbers",
-    InPlace: "it changes the tensor calls in place",
+    InPlace: "self.calls += 1",
     WithoutGrad: "it uses torch.no_grad()",
     InnerGradient: "f raised RuntimeError while it was traced",
     Callback: "the engines do not call func.callback_step",
@@ -125,6 +125,19 @@ def test_a_function_that_cannot_be_captured(kind, reason):
         assert messages[0].startswith(start)
         assert reason in messages[0]
         assert caught[0].filename == values_and_gradients.__code__.co_filename
+
+
+def test_finding_out_changes_nothing():
+    """BatchNorm's statistics and counters are as after torchdiffeq alone."""
+    torch.manual_seed(0)
+    mine, theirs = torch.nn.BatchNorm1d(2, **DOUBLE), torch.nn.BatchNorm1d(2, **DOUBLE)
+    y0 = torch.randn(4, 2, **DOUBLE)
+    with pytest.warns(UserWarning, match="changes a tensor of shape"):
+        found = sml.odeint(lambda t, y: mine(y), y0, TIMES)
+    expected = torchdiffeq.odeint(lambda t, y: theirs(y), y0, TIMES)
+    assert torch.equal(found, expected)
+    assert mine.num_batches_tracked == theirs.num_batches_tracked > 0
+    assert torch.equal(mine.running_mean, theirs.running_mean)
 
 
 def test_a_lambda_in_a_loop_warns_once():

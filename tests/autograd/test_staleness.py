@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import types
+import warnings
 import weakref
 from dataclasses import dataclass
 
@@ -116,6 +117,31 @@ def test_a_numpy_array():
     func = lambda t, y: torch.from_numpy(matrix) @ y  # noqa: E731
     check(func)
     matrix[0, 1] = 3.0
+    check(func)
+
+
+def test_data_of_another_shape_and_dtype():
+    net = Net(**DOUBLE)
+    check(net)
+    net.first.weight.data = torch.full((5, 2), 0.2, **DOUBLE)
+    net.first.bias.data = torch.full((5,), 0.1, **DOUBLE)
+    net.second.weight.data = torch.full((2, 5), 0.3, **DOUBLE)
+    check(net)
+    for p in net.parameters():
+        p.requires_grad_(False)
+    check(net)
+    net.float().double()
+    check(net)
+
+
+def test_a_constant_with_nan_that_is_not_used():
+    table = tensor(0.5, float("nan"))
+    func = lambda t, y: -table[0] * y  # noqa: E731
+    check(func)
+    model = model_of(func)
+    assert model_of(func) is model
+    table[1] = 2.0
+    table[0] = 0.9
     check(func)
 
 
@@ -280,6 +306,20 @@ def test_a_submodule_added_and_removed():
     check(model)
 
 
+def test_the_initial_state_in_the_closure():
+    y0 = tensor(1.0, -0.5, grad=True)
+    pull = tensor(0.8, grad=True)
+
+    def gradients(solver):
+        for x in (y0, pull):
+            x.grad = None
+        states = solver(lambda t, y: pull * (y0 - y) + torch.sin(t), y0, TIMES, **TIGHT)
+        states.square().sum().backward()
+        return [states.detach(), y0.grad, pull.grad]
+
+    assert_same(gradients(sml.odeint), gradients(torchdiffeq.odeint))
+
+
 # -- what is captured once -------------------------------------------------------------------------
 def test_a_new_lambda_each_time_and_a_copy_of_a_module_share_a_model():
     nets = [Net(seed=seed, **DOUBLE) for seed in (1, 2)]
@@ -308,6 +348,31 @@ def test_a_counter_of_calls_counts_traces_only():
     net.nfe = 0  # as training loops do
     sml.odeint(net, Y0, TIMES)
     assert net.nfe == 0
+
+
+def test_a_number_that_keeps_changing_is_told_once():
+    weight = 0.0
+    func = lambda t, y: -weight * y  # noqa: E731
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for step in range(1, 13):
+            weight = step
+            bind(func, Layout(Y0.shape), Y0, TIMES)
+    assert len(caught) == 1
+    assert str(caught[0].message) == (
+        "pysciml: <lambda> has been captured 10 times, because weight keeps changing, and each "
+        "time it is compiled. A number that changes should be a tensor"
+    )
+
+
+def test_a_shape_that_keeps_changing_is_told_once():
+    func = lambda t, y: -y  # noqa: E731
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for size in range(1, 13):
+            bind(func, Layout((size,)), torch.ones(size, **DOUBLE), TIMES)
+    assert len(caught) == 1
+    assert "because the shape of y0 keeps changing" in str(caught[0].message)
 
 
 def test_a_log_of_calls_and_a_value_made_on_the_first_call():
