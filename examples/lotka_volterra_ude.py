@@ -101,19 +101,16 @@ def draw(outcome: Outcome) -> plt.Figure:
     over_time.set_title("Trained to t = 3, extrapolated to t = 12")
     over_time.legend(loc="upper right", ncols=2)
 
-    states = torch.as_tensor(clean.u)
-    eaten, fed = encounters(states, outcome.result.p).T.numpy()
-    product = clean.u.prod(axis=1)
-    inside = clean.t <= 3.0
-    for rate, value, label in ((eaten, EATEN, "prey eaten"), (fed, FED, "predators fed")):
-        (line,) = learned.plot(product, value * product, ":", label=f"{label}, truth")
-        learned.plot(product[inside], (rate * product)[inside], ".", color=line.get_color())
-        learned.plot(
-            product[~inside], (rate * product)[~inside], "x", color=line.get_color(), markersize=4
-        )
-    learned.set(xlabel="x y", ylabel="rate", xscale="log", yscale="log")
-    learned.set_title("Learned: dots where there were data, crosses beyond")
-    learned.legend()
+    rates = encounters(torch.as_tensor(clean.u), outcome.result.p).T.numpy()
+    for rate, value, label in zip(
+        rates, (EATEN, FED), ("prey eaten", "predators fed"), strict=True
+    ):
+        (line,) = learned.plot(clean.t, rate, label=f"{label}, learned")
+        learned.axhline(value, linestyle=":", color=line.get_color(), label=f"{label}, truth")
+    learned.axvspan(0.0, 3.0, color="0.92", zorder=0)
+    learned.set(xlabel="t", ylabel="rate of an encounter", ylim=(0.0, 1.2))
+    learned.set_title("What the network learned")
+    learned.legend(loc="lower right")
     return figure
 
 
