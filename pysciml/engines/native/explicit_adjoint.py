@@ -98,8 +98,8 @@ def _outputs(fl, it, tab, coef, buf, bar, kbar, post, t, tnew, h, times, ubar): 
         add_to(buf, post, 1.0, ubar, m * n, n)
         for i in range(total):
             weight = 0.0
-            for j in range(tab[TAB_DEGREE]):
-                weight += coef[tab[TAB_R] + j * total + i] * theta ** (j + 1)
+            for j in range(tab[TAB_DEGREE] - 1, -1, -1):
+                weight = (weight + coef[tab[TAB_R] + j * total + i]) * theta
             if weight != 0.0:
                 add_to(buf, kbar + i * n, h * weight, ubar, m * n, n)
     it[I_SAVE] = m

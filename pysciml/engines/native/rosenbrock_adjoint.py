@@ -154,8 +154,7 @@ def _outputs(fl, it, tab, coef, buf, bar, kbar, post, tnew, times, ubar):  # typ
         add_to(bar, 0, theta, ubar, m * n, n)
         for i in range(stages):
             weight = 0.0
-            for back in range(tab[ROS_DEGREE] - 1):
-                l = tab[ROS_DEGREE] - 2 - back
+            for l in range(tab[ROS_DEGREE] - 2, -1, -1):
                 weight = weight * theta + coef[tab[ROS_H] + l * stages + i]
             weight *= theta * (1.0 - theta)
             if weight != 0.0:
