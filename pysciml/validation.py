@@ -240,9 +240,9 @@ def as_rows(value: Any, name: str, shape: tuple[int, ...], what: str) -> Array:
     return array
 
 
-def as_tolerance(value: Any, name: str, shape: tuple[int, ...]) -> float | Array:
-    """A tolerance: one number > 0, or one per component, flattened."""
-    expected = "a number > 0, or one for each entry of u0"
+def as_tolerance(value: Any, name: str, shape: tuple[int, ...], state: str = "u0") -> float | Array:
+    """A tolerance: one number > 0, or one per component, flattened. `state`: the state's name."""
+    expected = f"a number > 0, or one for each entry of {state}"
     array = _real_array(value, name, expected)
     if array.ndim and array.shape != shape and array.shape != (math.prod(shape),):
         raise ValueError(f"{name} must be {expected} ({shape_words(shape)}); got {describe(value)}")

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import brentq
 
 from pysciml.autograd.solving import Call, flatten
 from pysciml.engines.base import Array, RawSolution, SolveOptions
@@ -101,6 +100,8 @@ def _locate(call: Call, distance: _Distance, y0: torch.Tensor, times: Array) -> 
 
 def _inside(raw: RawSolution, k: int, distance: _Distance) -> float:
     """The time of the event in the step that ends at raw.t[k]."""
+    from scipy.optimize import brentq
+
     interpolate = raw.interpolate
     assert interpolate is not None  # the solve was dense
 

@@ -69,8 +69,9 @@ _OPTIONS_ADAPTIVE = (*_SIZES, *_STOPS, *_CONTROL, "norm")
 _OPTIONS_FIXED = ("step_size", "grid_constructor", "interp", "perturb", "norm")
 _OPTIONS_SCIPY = ("solver", "min_step", "max_step", "norm", "grid_points")
 
-_MAX_STEPS = 1_000_000  # torchdiffeq has no limit, but the steps are kept here
+_ON_JULIA = '; engine="julia" has those of OrdinaryDiffEq'
 
+_MAX_STEPS = 1_000_000  # torchdiffeq has no limit, but the steps are kept here
 
 Grid = Callable[[Any, Any, torch.Tensor], Array]
 
@@ -156,7 +157,9 @@ def on_torchdiffeq(method: str | None) -> str | None:
         return method
     nonstiff = method.partition("(")[0].removeprefix("Auto")
     if nonstiff not in _ON_TORCHDIFFEQ:
-        raise UnsupportedError(f"torchdiffeq has no method like {method}")
+        raise UnsupportedError(
+            f"this is left to torchdiffeq itself, and torchdiffeq has no method like {method}"
+        )
     return _ON_TORCHDIFFEQ[nonstiff]
 
 
@@ -171,7 +174,7 @@ def check_name(method: Any, name: str, engine: Engine) -> None:
     if name_alone not in known and not name_alone.startswith("Auto"):  # these the engine knows
         raise ValueError(
             f"{name} must be a method of torchdiffeq ({', '.join(TORCHDIFFEQ)}) or of the engine; "
-            f"got {method!r}{check.did_you_mean(method, known)}"
+            f"got {method!r}{check.did_you_mean(method, known) or _ON_JULIA}"
         )
 
 
@@ -183,7 +186,7 @@ def tolerance(value: Any, name: str, layout: Layout) -> float | Array:
         raise ValueError(f"{name} must not require a gradient")
     if layout.parts is not None and _is_sequence(value):
         return _joined_tolerance(value, name, layout.parts)
-    array = np.asarray(check.as_tolerance(value, name, np.shape(value)), dtype=np.float64)
+    array = np.asarray(check.as_tolerance(value, name, np.shape(value), "y0"), dtype=np.float64)
     if array.ndim == 0:
         return float(array)
     shape = tuple(layout.shape)
@@ -240,7 +243,7 @@ def _adaptive_options(given: dict[str, Any]) -> dict[str, Any]:
         raise UnsupportedError(
             "the engines measure the error in their own norm, not in options['norm']"
         )
-    if given.get("min_step", 0) != 0:
+    if _size(given, "min_step", 0.0) != 0.0:
         raise UnsupportedError(
             "the engines have no min_step that accepts a step whatever its error"
         )
@@ -249,7 +252,7 @@ def _adaptive_options(given: dict[str, Any]) -> dict[str, Any]:
         found["maxiters"] = check.as_count(given["max_num_steps"], "options['max_num_steps']")
     if given.get("first_step") is not None:
         found["dt"] = check.as_positive(given["first_step"], "options['first_step']")
-    if float(given.get("max_step", math.inf)) != math.inf:
+    if _size(given, "max_step", math.inf) != math.inf:
         found["dtmax"] = check.as_positive(given["max_step"], "options['max_step']")
     stops = [given[name] for name in _STOPS if given.get(name) is not None]
     if stops:
@@ -262,6 +265,10 @@ def _adaptive_options(given: dict[str, Any]) -> dict[str, Any]:
     if algorithm:
         found["algorithm"] = algorithm
     return found
+
+
+def _size(given: dict[str, Any], name: str, default: float) -> float:
+    return check.as_real(given.get(name, default), f"options[{name!r}]", "a number >= 0")
 
 
 def as_times(value: Any) -> Array:

@@ -132,6 +132,62 @@ def test_a_bound_method(net):
     assert_like_torchdiffeq(sml.odeint, Model().rhs, y0, TIMES, [y0, *net.parameters()])
 
 
+def test_other_callables():
+    class Model:
+        rate = 0.7
+
+        def __init__(self):
+            self.k = tensor(0.5, grad=True)
+
+        def __call__(self, t, y):
+            return -self.k * self.rate * y
+
+        @staticmethod
+        def static(t, y):
+            return -0.3 * y
+
+        @classmethod
+        def of_class(cls, t, y):
+            return -cls.rate * y
+
+    model, y0 = Model(), tensor(1.0, -0.5, grad=True)
+    assert_like_torchdiffeq(sml.odeint, model, y0, TIMES, [y0, model.k])
+    assert_like_torchdiffeq(sml.odeint, Model.static, y0, TIMES, [y0])
+    assert_like_torchdiffeq(sml.odeint, model.of_class, y0, TIMES, [y0])
+
+
+def test_gradients_and_jacobians_inside_the_function(net):
+    """By torch.func: a Hamiltonian system, and the trace of a Jacobian along a flow."""
+    energy = torch.nn.Sequential(
+        torch.nn.Linear(2, 4, **DOUBLE),
+        torch.nn.Tanh(),
+        torch.nn.Linear(4, 1, bias=False, **DOUBLE),
+    )
+
+    def hamiltonian(t, y):
+        dh = torch.func.grad(lambda y: energy(y).squeeze())(y)
+        return torch.stack([dh[1], -dh[0]])
+
+    def flow(t, state):
+        z, _ = state
+        jacobian = torch.func.vmap(torch.func.jacrev(lambda z: net(t, z)))(z)
+        return net(t, z), -jacobian.diagonal(dim1=-2, dim2=-1).sum(-1)
+
+    y0 = tensor(1.0, -0.5, grad=True)
+    assert_like_torchdiffeq(sml.odeint, hamiltonian, y0, TIMES, [y0, *energy.parameters()])
+    z0 = torch.linspace(-1, 1, 6, **DOUBLE).reshape(3, 2).requires_grad_()
+    start = (z0, torch.zeros(3, **DOUBLE))
+    assert_like_torchdiffeq(sml.odeint, flow, start, TIMES, [z0, net.first.weight])
+
+
+def test_what_torch_compile_was_given_is_compiled_here_instead(net):
+    y0 = tensor(1.0, -0.5, grad=True)
+    plain = sml.odeint(net, y0, TIMES)
+    assert torch.equal(sml.odeint(torch.compile(net), y0, TIMES), plain)
+    compiled = torch.compile(lambda t, y: net(t, y))  # noqa: PLW0108
+    assert torch.equal(sml.odeint(compiled, y0, TIMES), plain)
+
+
 def test_a_part_of_the_inputs_wants_gradients(net):
     y0 = tensor(1.0, -0.5)
     frozen = [p for p in net.parameters() if p is not net.second.weight]

@@ -117,7 +117,7 @@ CASES = {
     "rtol a string": (
         {"rtol": "1e-6"},
         TypeError,
-        "rtol must be a number > 0, or one for each entry of u0; got the string '1e-6'",
+        "rtol must be a number > 0, or one for each entry of y0; got the string '1e-6'",
     ),
     "rtol that requires a gradient": (
         {"rtol": tensor(1e-6, grad=True)},
@@ -135,6 +135,17 @@ CASES = {
         ValueError,
         f"method must be a method of torchdiffeq ({KNOWN}) or of the engine; got 'dopri'; "
         "did you mean 'dopri8' or 'dopri5'?",
+    ),
+    "a method of Julia's": (
+        {"method": "KenCarp47"},
+        ValueError,
+        f"method must be a method of torchdiffeq ({KNOWN}) or of the engine; got 'KenCarp47'; "
+        'engine="julia" has those of OrdinaryDiffEq',
+    ),
+    "max_step a string": (
+        {"method": "dopri5", "options": {"max_step": "small"}},
+        TypeError,
+        "options['max_step'] must be a number >= 0; got the string 'small'",
     ),
     "method a function": (
         {"method": decay},
