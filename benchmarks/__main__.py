@@ -14,6 +14,7 @@ NAMES = (
     "brusselator",
     "latency",
     "gradients",
+    "adjoint_memory",
     "odeint",
     "ensembles",
 )
