@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,12 @@ from pysciml.engines.base import (
     SolveOptions,
     Stats,
 )
-from pysciml.problems import ODEProblem
+from pysciml.problems import Problem
 
 
 def solve_each(
     engine: Engine,
-    problem: ODEProblem,
+    problem: Problem,
     alg: str | None,
     options: SolveOptions,
     batch: Batch,
@@ -39,7 +39,8 @@ def solve_each(
         if stop[0]:
             break
         try:
-            raw = engine.solve(problem.at(batch.u0[k].copy(), batch.p[k].copy()), alg, options)
+            one = problem.at(batch.u0[k].copy(), batch.p[k].copy())
+            raw = engine.solve(one, alg, replace(options, trajectory=batch.first + k))
         except KeyboardInterrupt:
             stop[0] = 1
             break

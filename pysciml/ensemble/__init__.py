@@ -18,7 +18,7 @@ from pysciml.ensemble.running import Here, Runner, Stop, cores, run, solve_batch
 from pysciml.ensemble.solution import EnsembleSolution, counted
 from pysciml.ensemble.store import Store
 from pysciml.errors import UnsupportedError
-from pysciml.problems import ODEProblem
+from pysciml.problems import Problem
 from pysciml.solve import check_problem, solve_options
 
 __all__ = ["EnsembleSolution", "solve_ensemble"]
@@ -33,6 +33,7 @@ _QUIET_SECONDS = 0.5  # an ensemble that is done by then shows no bar
 _NOT_HERE = {
     "dense": "trajectories are kept at the times of saveat only",
     "save_everystep": "trajectories are kept at the times of saveat only",
+    "save_noise": "solve(result.problem_at(i), seed=(result.seed, i), save_noise=True) has it",
     "raise_on_failure": "a trajectory that fails is told by its retcode, and the rest is kept",
 }
 # what the arguments are called elsewhere
@@ -46,7 +47,7 @@ _ELSEWHERE = {
 
 
 def solve_ensemble(
-    problem: ODEProblem,
+    problem: Problem,
     n: int | None = None,
     alg: str | None = None,
     engine: str = "auto",
@@ -74,7 +75,7 @@ def solve_ensemble(
 
     Parameters
     ----------
-    problem : ODEProblem
+    problem : ODEProblem or SDEProblem
     n : int, optional
         Number of trajectories. It may be left out when `u0` or `p` has a row for each.
     alg, engine, abstol, reltol
@@ -91,8 +92,8 @@ def solve_ensemble(
         `p`. It is called in this process, in the order of i; `problem_at(i)` calls it again, so
         let it depend on i alone (`np.random.default_rng((seed, i))`).
     seed : int, optional
-        Of the noise of a stochastic problem: trajectory i draws from the stream (seed, i), whatever
-        the batches and threads. Default: a new one, which is found on the result.
+        Of the noise of an SDEProblem: trajectory i is the one that `solve` gives for the seed
+        (seed, i), whatever the batches and threads. Default: a new one, which is on the result.
     threads : int, optional
         Threads of the native engine. Default: the cores this process may use. The result does not
         depend on it.
@@ -114,7 +115,7 @@ def solve_ensemble(
     progress : bool
         Show a progress bar when it takes longer than half a second.
     **options
-        Those of `solve`, but `dense`, `save_everystep` and `raise_on_failure`.
+        Those of `solve`, but `dense`, `save_everystep`, `save_noise` and `raise_on_failure`.
 
     Returns
     -------
@@ -134,15 +135,17 @@ def solve_ensemble(
         The engine lacks what was asked for.
     """
     check_problem(problem, alg)
-    checked = _options(problem, saveat, abstol, reltol, options)
+    if seed is not None:
+        seed = check.as_seed(seed, "seed")
+    checked = _options(problem, saveat, abstol, reltol, seed, options)
     levels = _levels(quantiles)
     if keep not in _KEEP:
         raise ValueError(f"keep must be 'all' or 'statistics'; got {check.describe(keep)}")
     show = check.as_flag(progress, "progress")
     size = None if batch_size is None else check.as_count(batch_size, "batch_size")
-    solver = engines.for_problem(engine, problem)
+    solver = engines.for_problem(engine, problem, checked.events)
     count = _threads(threads, executor, solver)
-    begin = starts(problem, n, u0, p, prob_func, seed)
+    begin = starts(problem, n, u0, p, prob_func, checked.seed if problem.is_random else seed)
     store = Store(begin, checked, keep, levels)
     stop = np.zeros(1, dtype=np.int64)
     runner = _runner(solver, alg, checked, begin, executor, count, store, stop)
@@ -163,7 +166,12 @@ def solve_ensemble(
 
 
 def _options(
-    problem: ODEProblem, saveat: Any, abstol: Any, reltol: Any, options: dict[str, Any]
+    problem: Problem,
+    saveat: Any,
+    abstol: Any,
+    reltol: Any,
+    seed: int | None,
+    options: dict[str, Any],
 ) -> SolveOptions:
     """The options of each solve."""
     for name in options:
@@ -176,6 +184,8 @@ def _options(
             "saveat must be given: a step > 0 or times inside tspan, at which all trajectories are "
             "saved; got None"
         )
+    if problem.is_random:
+        options = {**options, "seed": seed}
     return solve_options(problem, saveat, abstol, reltol, **options, dense=False)
 
 

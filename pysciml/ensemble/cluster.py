@@ -17,7 +17,7 @@ import numpy as np
 from pysciml import engines
 from pysciml.engines.base import Array, Batch, RawBatch, SolveOptions, Stats
 from pysciml.ensemble.running import solve_batch
-from pysciml.problems import ODEProblem
+from pysciml.problems import Problem
 
 _RETRIES = 3
 _WINDOW = 1024  # batches on their way at most
@@ -61,7 +61,7 @@ def _loaded(problem: bytes) -> Any:
     return pickle.loads(problem)
 
 
-def packed(problem: ODEProblem) -> bytes:
+def packed(problem: Problem) -> bytes:
     """The problem for another process.
 
     cloudpickle also takes functions that plain pickle does not: those of a notebook, of a

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,16 +10,16 @@ import numpy as np
 
 from pysciml import validation as check
 from pysciml.engines.base import Array, Batch
-from pysciml.problems import ODEProblem
+from pysciml.problems import Problem
 
-ProbFunc = Callable[[ODEProblem, int], ODEProblem]
+ProbFunc = Callable[[Problem, int], Problem]
 
 
 @dataclass(frozen=True)
 class Starts:
     """Initial states and parameters of n trajectories: rows, or the function that makes them."""
 
-    problem: ODEProblem
+    problem: Problem
     n: int
     u0: Array  # (n, problem.u0.size)
     p: Array  # (n, number of parameters)
@@ -36,14 +35,14 @@ class Starts:
         p = np.array([each.p_flat for each in problems])
         return Batch(first, u0, p, self.seed)
 
-    def problem_at(self, i: int) -> ODEProblem:
+    def problem_at(self, i: int) -> Problem:
         """The problem of one trajectory."""
         if self.prob_func is None:
             return self.problem.at(self.u0[i].copy(), self.p[i].copy())
         return _checked(self.prob_func(self.problem, i), self.problem, i)
 
 
-def starts(problem: ODEProblem, n: Any, u0: Any, p: Any, prob_func: Any, seed: Any) -> Starts:
+def starts(problem: Problem, n: Any, u0: Any, p: Any, prob_func: Any, seed: int | None) -> Starts:
     """The checked inputs of `solve_ensemble` that say where its trajectories start."""
     if prob_func is not None:
         check.require_callable(prob_func, "prob_func", "a function (prob, i) -> prob")
@@ -67,15 +66,8 @@ def starts(problem: ODEProblem, n: Any, u0: Any, p: Any, prob_func: Any, seed: A
         np.broadcast_to(states, (count, states.shape[1])),
         np.broadcast_to(parameters, (count, parameters.shape[1])),
         prob_func,
-        _seed(seed, problem),
+        seed,
     )
-
-
-def _seed(seed: Any, problem: ODEProblem) -> int | None:
-    """The seed of all noise; a new one where there is noise and no seed is given."""
-    if seed is None:
-        return secrets.randbits(63) if problem.is_random else None
-    return check.as_seed(seed, "seed")
 
 
 def _count(n: Any, states: Array | None, parameters: Array | None) -> int:
@@ -99,7 +91,7 @@ def _count(n: Any, states: Array | None, parameters: Array | None) -> int:
     return next(iter(counts.values()))
 
 
-def _parameter_rows(problem: ODEProblem, p: Any) -> Array:
+def _parameter_rows(problem: Problem, p: Any) -> Array:
     """One flat parameter vector for each trajectory: (n, number of parameters)."""
     size = problem.p_flat.size
     if size == 0:
@@ -129,7 +121,7 @@ def _parameter_rows(problem: ODEProblem, p: Any) -> Array:
     return rows
 
 
-def _places(problem: ODEProblem) -> Any:
+def _places(problem: Problem) -> Any:
     """The user's parameter structure, with the place of each number in the flat vector."""
     layout = problem.model.parameters
     places = layout.unflatten(np.arange(layout.size))
@@ -165,7 +157,7 @@ def _leaves(given: dict[str, Any], places: Any, name: str) -> list[tuple[str, Ar
     return found
 
 
-def _checked(made: Any, problem: ODEProblem, i: int) -> ODEProblem:
+def _checked(made: Any, problem: Problem, i: int) -> Problem:
     """What prob_func made, if it is the same problem with other values."""
     if not isinstance(made, type(problem)):
         raise TypeError(

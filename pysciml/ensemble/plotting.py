@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pysciml.ensemble.solution import EnsembleSolution
 
 _CENTERS = ("median", "mean")
-_BAND = 0.35  # how much colour all the bands together have
+_BAND = 0.35  # how much colour the innermost band has
 _PORTRAIT = 10  # a phase portrait draws so many times more trajectories
 
 
@@ -68,10 +68,10 @@ def _fan(
     """Bands of quantiles, a few trajectories, the center."""
     t, name = ensemble.t, text_of(curve[1], ensemble.names)
     pairs = _bands(ensemble.levels)
-    for low, high in pairs:
+    for k, (low, high) in enumerate(pairs):
         below, above = (_component(ensemble.quantile(q), ensemble, curve[1]) for q in (low, high))
         label = f"{name}, {100 * low:g} to {100 * high:g} %"
-        alpha = _BAND / len(pairs)
+        alpha = _BAND * (k + 1) / len(pairs)
         ax.fill_between(t, below, above, color=color, alpha=alpha, linewidth=0, label=label)
     for u in _shown(ensemble, count):
         ax.plot(t, u[:, curve[1]], color=color, linewidth=0.6, alpha=0.5)

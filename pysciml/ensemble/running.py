@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pysciml.engines.base import Array, Batch, Engine, ManyEngine, RawBatch, SolveOptions
 from pysciml.engines.batches import solve_each
-from pysciml.problems import ODEProblem
+from pysciml.problems import Problem
 
 Stop = NDArray[np.int64]  # one number; not 0: leave what is not done
 Room = Callable[[Batch], Array]  # where a batch's states go
@@ -24,7 +24,7 @@ Room = Callable[[Batch], Array]  # where a batch's states go
 
 def solve_batch(
     runner: Engine,
-    problem: ODEProblem,
+    problem: Problem,
     alg: str | None,
     options: SolveOptions,
     batch: Batch,

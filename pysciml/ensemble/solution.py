@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from pysciml.ensemble.inputs import Starts
-    from pysciml.problems import ODEProblem
+    from pysciml.problems import Problem
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class EnsembleSolution:
         `solve_ensemble`). The other statistics are always exact to rounding.
     examples : (k, len, *u0.shape) array
         The first trajectories, also when `u` is not kept.
-    problem : ODEProblem
+    problem : ODEProblem or SDEProblem
         What the trajectories vary; `problem_at(i)` is the problem of one.
     alg, engine : str
     seed : int or None
-        Of the noise; trajectory i draws from the stream (seed, i).
+        Of the noise; trajectory i is that of `solve(..., seed=(seed, i))`.
     stats : Stats
         Work of all trajectories together.
 
@@ -79,7 +79,7 @@ class EnsembleSolution:
         self._starts = starts
         self._found = found
         self.options = options
-        self.problem: ODEProblem = starts.problem
+        self.problem: Problem = starts.problem
         self.engine = engine
         self.alg = found.alg
         self.seed = starts.seed
@@ -153,7 +153,7 @@ class EnsembleSolution:
             )
         return self._shaped(quantiles_of(self._successes, np.array([wanted]))[0])
 
-    def problem_at(self, i: int) -> ODEProblem:
+    def problem_at(self, i: int) -> Problem:
         """The problem of trajectory i, with its initial state and parameters.
 
         `prob_func`, if there was one, is called once more.
