@@ -204,6 +204,7 @@ class _ManyDrive(Drive):
             else:
                 self.implicit.factor()
             self._finish()
+        self.rows[self.at[NEXT] :] = np.nan  # not begun
         retcodes = np.array([_retcode(code) for code in self.codes.tolist()], dtype=object)
         u = self.rows.reshape(len(self.rows), -1, self.width)
         return RawBatch(u, retcodes, self.method.name, Stats(*self.sums.tolist()))
