@@ -14,6 +14,14 @@ from pysciml.errors import (
     SolveError,
     UnsupportedError,
 )
+from pysciml.events import (
+    ContinuousEvent,
+    DiscreteEvent,
+    ManifoldProjection,
+    PeriodicEvent,
+    Positive,
+    PresetTimes,
+)
 from pysciml.problems import ODEProblem
 from pysciml.scipy_style import from_scipy
 from pysciml.sensitivity import (
@@ -38,11 +46,17 @@ __version__ = "0.1.0"
 __all__ = [
     "CaptureError",
     "Comparison",
+    "ContinuousEvent",
+    "DiscreteEvent",
     "EngineUnavailableError",
     "EnsembleSolution",
     "FitResult",
     "Gradient",
+    "ManifoldProjection",
     "ODEProblem",
+    "PeriodicEvent",
+    "Positive",
+    "PresetTimes",
     "PyscimlError",
     "SDEProblem",
     "Sensitivities",

@@ -18,6 +18,8 @@ _SMOOTH = 20  # points per step, so that a curve through few steps looks like on
 _MOST_POINTS = 20_000
 LEGEND_LINES = 12  # more lines than this get no legend
 _MARKED_POINTS = 60  # up to so many saved points are marked
+_MARKED_EVENTS = 200  # and up to so many times of an event
+_EVENT_MARKERS = "osD^v<>ph*"
 
 Variable = int | str  # a flat index, or "t"
 
@@ -43,10 +45,34 @@ def plot_solution(
         look = {"color": plt.get_cmap("viridis")(i / len(curves)), **style} if many else style
         data = [times if isinstance(part, str) else states[:, part] for part in curve]
         ax.plot(*data, **{"label": _label(curve, solution.names), **look})
+    marked = not many and _mark_events(solution, curves, ax)
     label_axes(ax, curves, solution.names)
-    if len(curves) > 1 and not many:
+    if marked or (len(curves) > 1 and not many):
         ax.legend()
     return ax
+
+
+def _mark_events(solution: Solution, curves: list[tuple[Variable, ...]], ax: Axes) -> bool:
+    """A hollow marker where an event found the state, of another form for each event."""
+    found = False
+    for i, happened in enumerate(solution.events):
+        if not 0 < len(happened.t) <= _MARKED_EVENTS:
+            continue
+        found = True
+        states = happened.before.reshape(len(happened.t), -1)
+        if solution.options.save_idxs is not None:
+            states = states[:, solution.options.save_idxs]
+        for k, curve in enumerate(curves):
+            data = [happened.t if isinstance(part, str) else states[:, part] for part in curve]
+            ax.plot(
+                *data,
+                linestyle="",
+                marker=_EVENT_MARKERS[i % len(_EVENT_MARKERS)],
+                fillstyle="none",
+                color="black",
+                label=f"event {i}" if k == 0 else None,
+            )
+    return found
 
 
 def entries_of(vars: Any, n: int) -> list[Any]:
@@ -89,7 +115,10 @@ def _samples(solution: Solution, denseplot: bool) -> tuple[Array, Array]:
         per_step = max(2, min(_SMOOTH, _MOST_POINTS // len(times)))
         position = np.linspace(0.0, len(times) - 1, (len(times) - 1) * per_step + 1)
         times = np.interp(position, np.arange(len(times)), times)
-        return times, solution(times).reshape(len(times), -1)
+        times[::per_step] = solution.t
+        states = solution(times).reshape(len(times), -1)
+        states[::per_step] = solution.u.reshape(len(solution.t), -1)  # both sides of an event
+        return times, states
     return times, solution.u.reshape(len(times), -1)
 
 

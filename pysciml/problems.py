@@ -10,6 +10,7 @@ import numpy as np
 
 from pysciml import validation as check
 from pysciml.engines.base import Array
+from pysciml.events import Event, as_events
 
 if TYPE_CHECKING:
     from pysciml.capture import Model
@@ -21,7 +22,7 @@ _Kind = TypeVar("_Kind", bound="Problem")
 class Problem:
     """What the kinds of initial value problems share: u0, tspan, p, and the captured functions."""
 
-    __slots__ = ("_p", "_p_flat", "_source", "names", "tspan", "u0", "u0_flat")
+    __slots__ = ("_p", "_p_flat", "_source", "events", "names", "tspan", "u0", "u0_flat")
 
     kind: ClassVar[str]  # what engines call it
     is_random: ClassVar[bool] = False  # whether a solve needs a seed
@@ -34,6 +35,7 @@ class Problem:
         self._p = check.as_parameters(p)
         self._p_flat: Array | None = None
         self.names = check.as_names(names, self.u0_flat.size)
+        self.events: tuple[Event, ...] = ()
 
     @property
     def f(self) -> Callable[..., Any]:
@@ -96,6 +98,7 @@ class Problem:
         new = object.__new__(type(self))
         new._source = self._source
         new.names = self.names
+        new.events = self.events
         return new
 
     @staticmethod
@@ -148,6 +151,8 @@ class ODEProblem(Problem):
         M, with n = u0.size; singular for a differential-algebraic equation. Default: the identity.
     names : list of str, optional
         Names of the entries of u0, in row-major order, for plots and tables.
+    events : list of events, optional
+        What happens in every solve of the problem; see `pysciml.events`.
 
     Raises
     ------
@@ -168,10 +173,12 @@ class ODEProblem(Problem):
         *,
         mass_matrix: Any = None,
         names: Sequence[str] | None = None,
+        events: Sequence[Event] | None = None,
     ) -> None:
         check_function(f)
         self._set(u0, tspan, p, names)
         self.mass_matrix = check.as_mass_matrix(mass_matrix, self.u0_flat.size)
+        self.events = as_events(events, self.u0_flat.size)
         self._source = Source(f, self.u0, self._p)
 
     def _like(self) -> ODEProblem:
@@ -181,7 +188,8 @@ class ODEProblem(Problem):
 
     def _extras(self) -> str:
         mass = "" if self.mass_matrix is None else f", mass_matrix={_brief(self.mass_matrix)}"
-        return mass + super()._extras()
+        events = f", {len(self.events)} events" if self.events else ""
+        return mass + super()._extras() + events
 
 
 class Source:

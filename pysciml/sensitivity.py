@@ -262,6 +262,7 @@ def hessian_vector(
     from pysciml.tangent import moving_tangent_problem
 
     setup = _Setup(problem, alg, engine, saveat, abstol, reltol, options)
+    setup.refuse_events()
     _check_loss(loss)
     if p is None and u0 is None:
         raise ValueError("p or u0 must be given: the vector that the Hessian is multiplied with")
@@ -307,13 +308,21 @@ class _Setup:
         self.options: SolveOptions = solve_options(
             problem, saveat, abstol, reltol, dense=False, **options
         )
-        self.engine: Engine = engines.for_problem(engine, problem)
+        self.engine: Engine = engines.for_problem(engine, problem, self.options.events)
+
+    def refuse_events(self) -> None:
+        """For what the sensitivity equations are solved: they do not know how events jump."""
+        if self.options.events:
+            raise UnsupportedError(
+                "only first derivatives go through events, and backwards: "
+                'gradient(..., sensealg="adjoint")'
+            )
 
     def solution(self, raw: RawSolution) -> Solution:
         return Solution(self.problem, self.engine.name, self.options, raw)
 
     def require_success(self, raw: RawSolution) -> None:
-        if raw.retcode != "Success":
+        if not raw.success:
             solution = self.solution(raw)
             raise SolveError(failure_message(solution), solution)
 
@@ -322,6 +331,7 @@ class _Setup:
 def _tangent(setup: _Setup, chosen: Any, with_u0: bool) -> ODEProblem:
     from pysciml.tangent import tangent_problem
 
+    setup.refuse_events()
     problem = setup.problem
     mass = problem.mass_matrix
     if mass is not None and np.linalg.matrix_rank(mass) < len(mass):
@@ -346,7 +356,7 @@ def _solve_tangent(setup: _Setup, chosen: Any, with_u0: bool) -> RawSolution:
                 f"{name} must be one number for sensitivities: it holds for them as well"
             )
     raw = setup.engine.solve(tangent, setup.alg, options)
-    if raw.retcode != "Success":
+    if not raw.success:
         solution = Solution(tangent, setup.engine.name, options, raw)
         raise SolveError(failure_message(solution), solution)
     return raw
@@ -485,6 +495,8 @@ def _sensealg(name: Any, setup: _Setup, wrt: Sequence[str] | None) -> str:
     if name != "auto":
         return name
     if setup.engine.name == "torch" or setup.problem.mass_matrix is not None:
+        return "adjoint"
+    if setup.options.events:
         return "adjoint"
     count = setup.problem.u0.size + _chosen(setup.problem, wrt).size
     plain = isinstance(setup.options.abstol, float) and isinstance(setup.options.reltol, float)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pysciml import validation as check
-from pysciml.engines.base import Array, RawSolution, SolveOptions, Stats
+from pysciml.engines.base import SUCCESSFUL, Array, RawSolution, SolveOptions, Stats
+from pysciml.events import Happened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,8 @@ class Solution:
     u : (len, *u0.shape) float64 array
         States, time first; (len, k) when `save_idxs` kept k components.
     retcode : str
-        "Success", or SciML's name of what stopped the solve: "MaxIters", "DtLessThanMin", ...
+        "Success", "Terminated" (by a terminal event), or SciML's name of what stopped the solve:
+        "MaxIters", "DtLessThanMin", ...
     alg, engine : str
         The method and the engine that ran.
     stats : Stats
@@ -47,6 +49,9 @@ class Solution:
         Of the noise of an SDEProblem; solving again with it gives the same path.
     W : (len, *noise_shape) array or None
         The Wiener processes at `t`, when `save_noise` asked for them.
+    events : tuple of Happened
+        What happened, for each event in the order given, the problem's first: `sol.events[0].t`
+        are the times, `.before` and `.after` the states there.
     message : str
         Where and why it stopped; empty after success.
 
@@ -74,11 +79,15 @@ class Solution:
         self.seed = (options.seed, options.trajectory) if options.trajectory else options.seed
         self.W = raw.noise
         self._interpolate = raw.interpolate
+        self.events = tuple(
+            Happened(times, before.reshape(-1, *shape), after.reshape(-1, *shape))
+            for times, before, after in raw.events
+        )
 
     @property
     def success(self) -> bool:
-        """Whether the whole of tspan was solved."""
-        return self.retcode == "Success"
+        """Whether the whole of tspan was solved, or all of it before a terminal event."""
+        return self.retcode in SUCCESSFUL
 
     @property
     def has_dense(self) -> bool:
@@ -209,7 +218,7 @@ class Solution:
     def _span(self) -> tuple[float, float]:
         """The solved times as (low, high)."""
         t0, t1 = self.problem.tspan
-        if not self.success:
+        if self.retcode != "Success":
             t1 = float(self.t[-1]) if len(self.t) else t0
         return min(t0, t1), max(t0, t1)
 

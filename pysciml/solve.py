@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +13,8 @@ import numpy as np
 from pysciml import engines
 from pysciml import validation as check
 from pysciml.engines.base import Array, SolveOptions
-from pysciml.errors import SolveError
+from pysciml.errors import SolveError, UnsupportedError
+from pysciml.events import Event, as_events
 from pysciml.problems import Problem
 from pysciml.solution import Solution
 
@@ -36,6 +37,7 @@ _OPTIONS = (
     "raise_on_failure",
     "seed",
     "save_noise",
+    "events",
 )
 
 # what the options are called elsewhere
@@ -54,6 +56,9 @@ _ELSEWHERE = {
     "dense_output": "dense",
     "options": "alg_options",
     "check": "raise_on_failure",
+    "callback": "events",
+    "callbacks": "events",
+    "event_fn": "events",
     "rng": "seed",
     "random_state": "seed",
     "entropy": "seed",
@@ -65,8 +70,8 @@ _ADVICE = {
         "a larger maxiters"
     ),
     "DtLessThanMin": (
-        "the solution has a singularity here, or the problem is stiff: look at the last states, "
-        "try {stiff} or looser tolerances"
+        "the solution has a singularity here, or the problem is stiff, or events follow each other "
+        "ever faster: look at the last states, try {stiff} or looser tolerances"
     ),
     "Unstable": (
         "the solution blows up, or the step is too large for the method: look at the last states, "
@@ -102,6 +107,7 @@ def solve(
     raise_on_failure: bool = True,
     seed: Any = None,
     save_noise: bool = False,
+    events: Sequence[Event] | None = None,
     **unknown: Any,
 ) -> Solution:
     """Solve a problem.
@@ -146,6 +152,9 @@ def solve(
         found in `sol.seed`.
     save_noise : bool
         Keep the Wiener processes of an SDEProblem at the saved times, in `sol.W`.
+    events : list of events, optional
+        What happens in this solve, after the problem's own events; see `pysciml.events`. What has
+        happened is in `sol.events`.
 
     Returns
     -------
@@ -180,18 +189,19 @@ def solve(
         alg_options=alg_options,
         seed=seed,
         save_noise=save_noise,
+        events=events,
         **unknown,
     )
     if raise_on_failure is not True:
         raise_on_failure = check.as_flag(raise_on_failure, "raise_on_failure")
-    runner = engines.for_problem(engine, problem)
+    runner = engines.for_problem(engine, problem, options.events)
     try:
         raw = runner.solve(problem, alg, options)
     except KeyboardInterrupt as interrupt:
         _keep_partial(interrupt, problem, runner.name, options)
         raise
     solution = Solution(problem, runner.name, options, raw)
-    if raise_on_failure and raw.retcode != "Success":
+    if raise_on_failure and not raw.success:
         raise SolveError(failure_message(solution), solution)
     return solution
 
@@ -225,6 +235,7 @@ def solve_options(
     alg_options: Mapping[str, Any] | None = None,
     seed: Any = None,
     save_noise: bool = False,
+    events: Sequence[Event] | None = None,
     **unknown: Any,
 ) -> SolveOptions:
     """The options of `solve`, checked and normalised for an engine."""
@@ -271,6 +282,13 @@ def solve_options(
     elif seed is not None or save_noise is not False:
         name = "save_noise" if seed is None else "seed"
         raise TypeError(f"{name} has no meaning for an {problem.kind}: nothing in it is random")
+    happening = problem.events
+    if events is not None:
+        happening += as_events(events, problem.u0.size)
+        if problem.is_random and happening:
+            raise UnsupportedError(
+                f"there are no events for an {problem.kind}, only for ODEProblem"
+            )
 
     return SolveOptions(
         saveat,
@@ -289,6 +307,7 @@ def solve_options(
         seed,
         trajectory,
         save_noise,
+        happening,
     )
 
 

@@ -73,21 +73,29 @@ class Model:
         """Program of a derivative. `extra` names a fourth input: v is like the state, w like the
         result, vw is v, then w.
         """
-        shapes = [("u", self.state_shape), ("p", (self.n_p,)), ("t", ())]
+        shapes = self._inputs()
         if extra:
             size = sum({"v": self.n, "w": self.n_out}[letter] for letter in extra)
             shapes.append((extra, (size,)))
-        examples = [torch.zeros(shape, dtype=torch.float64) for _, shape in shapes]
-        tape = record(function, examples, aten.supported)
+        tape = self._tape_of(function, shapes)
         return aten.translate(tape, name, shapes, tape.result_shape)
+
+    def _inputs(self) -> list[tuple[str, tuple[int, ...]]]:
+        return [("u", self.state_shape), ("p", (self.n_p,)), ("t", ())]
+
+    @staticmethod
+    def _tape_of(
+        function: Callable[..., torch.Tensor], inputs: list[tuple[str, tuple[int, ...]]]
+    ) -> Tape:
+        examples = [torch.zeros(shape, dtype=torch.float64) for _, shape in inputs]
+        return record(function, examples, aten.supported)
 
     def flat_function(self, u: torch.Tensor, p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         return self._tape.replay(u, p, t).reshape(-1)
 
     @cached_property
     def f(self) -> Program:
-        shapes = [("u", self.state_shape), ("p", (self.n_p,)), ("t", ())]
-        return aten.translate(self._tape, "f", shapes, (self.n_out,))
+        return aten.translate(self._tape, "f", self._inputs(), (self.n_out,))
 
     @cached_property
     def jac(self) -> Program:
@@ -165,6 +173,18 @@ class Model:
             return _joined(torch.func.grad(contracted, (0, 1))(u, p))
 
         return self._record("tgrad_vjp", tgrad_vjp, "w")
+
+    @cached_property
+    def along_itself(self) -> Model:
+        """The model of (df/du) f, for a result like the state: what Milstein's method takes of g."""
+
+        def function(u: torch.Tensor, p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            f = self.flat_function(u, p, t).reshape(u.shape)
+            moved = pushforward(lambda u: self.flat_function(u, p, t), u, f, self.n_out)
+            return moved.reshape(u.shape)
+
+        tape = self._tape_of(function, self._inputs())
+        return Model(tape, function, self.state_shape, self.parameters, self.p_flat)
 
     def sparsity(self) -> csr_array:
         """Pattern of `jac`: (n_out, n) booleans, True where df_i/du_j can be other than zero."""
@@ -249,13 +269,33 @@ def capture_pair(f: Any, g: Any, u0: Array, p: Any, shape: Shape) -> tuple[Model
     return drift, noise
 
 
+def capture_beside(function: Any, model: Model, what: str) -> Model:
+    """Trace another function (u, p, t) of a model's state and parameters, with any result.
+
+    `what` is what the function is, for messages.
+
+    Raises
+    ------
+    CaptureError: with the user's line, the reason, and what to write instead.
+    """
+    p = model.parameters.unflatten(model.p_flat)
+
+    def with_copy(u: Any, p: Any, t: Any) -> Any:  # the function may write into its u
+        return function(u.clone() if isinstance(u, torch.Tensor) else u.copy(), p, t)
+
+    try:
+        return _capture(with_copy, with_copy, _same, p, np.zeros(model.state_shape), None)
+    except CaptureError as error:
+        raise CaptureError(str(error).replace("f ", f"{what} ", 1)) from error
+
+
 def _capture(
     f: Any,
     function: Callable[..., Any],
     pick: Callable[[Any], Any],
     p: Any,
     u0: Array,
-    shape: Shape,
+    shape: Shape | None,
     t0: float = 0.0,
 ) -> Model:
     """`function` calls `f` with the part of the parameters that `pick` takes."""
@@ -349,12 +389,12 @@ def _module_function(module: torch.nn.Module) -> tuple[Callable[..., Any], Any, 
 
 
 def _calling_convention(
-    f: Any, function: Callable[..., Any], unflatten: Callable[[Any], Any], shape: Shape
+    f: Any, function: Callable[..., Any], unflatten: Callable[[Any], Any], shape: Shape | None
 ) -> Callable[[bool], TorchFunction]:
     """Returns ``make(numpy)``, the function of (u, p_flat, t) that calls the user's.
 
     With `numpy` the user's code is given NumPy arrays, otherwise tensors. `unflatten` makes of
-    p_flat what the function takes, `shape` is its result's.
+    p_flat what the function takes, `shape` is its result's, None when it may have any.
     """
     arguments = None if isinstance(f, torch.nn.Module) else _required_arguments(function)
     count = 3 if arguments is None else len(arguments)
@@ -365,10 +405,10 @@ def _calling_convention(
             f"arguments ({', '.join(arguments or [])}).{hint}"
         )
     in_place = count == 4
-    if in_place and None in shape:
+    if in_place and (shape is None or None in shape):
         raise CaptureError(
-            f"f must return its result here: how many columns it has is not known, so f(du, u, p, "
-            f"t) could not be given a du of shape {_words(shape)}"
+            "f must return its result here: what shape it has is not known, so f(du, u, p, t) "
+            "could not be given a du to write in"
         )
     size: Any = shape
     function = numpy_style.with_traceable_math(function)
@@ -402,9 +442,9 @@ def _calling_convention(
 def _check_returned(x: Any) -> None:
     if x is None or isinstance(x, (str, bytes, dict, set)):
         raise CaptureError(
-            f"f must return the derivative as a tensor, array, list or tuple, but returned "
+            f"f must return its result as a tensor, array, list or tuple, but returned "
             f"{'nothing' if x is None else type(x).__name__}. "
-            "To write in place, let it take (du, u, p, t)."
+            "A right-hand side that writes in place takes (du, u, p, t)."
         )
 
 
@@ -424,7 +464,7 @@ def _as_numpy(x: Any) -> Any:
 
 # -- tracing ---------------------------------------------------------------------------------------
 def _trace(
-    f: Any, make: Callable[[bool], TorchFunction], examples: list[torch.Tensor], shape: Shape
+    f: Any, make: Callable[[bool], TorchFunction], examples: list[torch.Tensor], shape: Shape | None
 ) -> tuple[Tape, TorchFunction]:
     in_torch = make(False)
     try:
@@ -440,7 +480,10 @@ def _trace(
 
 
 def _trace_numpy(
-    function: TorchFunction, examples: list[torch.Tensor], shape: Shape, first: Exception
+    function: TorchFunction,
+    examples: list[torch.Tensor],
+    shape: Shape | None,
+    first: Exception,
 ) -> tuple[Tape, TorchFunction]:
     try:
         with float64_default():
@@ -463,10 +506,11 @@ def _in_float64(function: TorchFunction) -> TorchFunction:
     return torch_function
 
 
-def _check_result(tape: Tape, shape: Shape) -> None:
+def _check_result(tape: Tape, shape: Shape | None) -> None:
     result = tape.result_shape
-    if len(result) == len(shape) and all(
-        want in (None, got) for got, want in zip(result, shape, strict=True)
+    if shape is None or (
+        len(result) == len(shape)
+        and all(want in (None, got) for got, want in zip(result, shape, strict=True))
     ):
         return
     what = f"an array of u's shape {shape}"

@@ -15,6 +15,7 @@ from pysciml.errors import EngineUnavailableError, UnsupportedError
 from pysciml.validation import describe, did_you_mean
 
 if TYPE_CHECKING:
+    from pysciml.events import Event
     from pysciml.problems import Problem
 
 _HOMES = {
@@ -26,6 +27,7 @@ NAMES = tuple(_HOMES)
 
 #: The engines that have each kind of problem, the one that "auto" takes first.
 _HAVE = {"ODEProblem": NAMES, "SDEProblem": ("native", "torch")}
+_HAVE_EVENTS = ("native",)
 
 _log = logging.getLogger("pysciml")
 _loaded: dict[str, Engine] = {}
@@ -44,9 +46,14 @@ def get(name: str) -> Engine:
     return _load(name)
 
 
-def for_problem(name: str, problem: Problem) -> Engine:
-    """The engine of that name, or of the name "auto", if it has this kind of problem."""
-    able = _HAVE[problem.kind]
+def for_problem(name: str, problem: Problem, events: tuple[Event, ...] | None = None) -> Engine:
+    """The engine of that name, or of the name "auto", if it has this kind of problem.
+
+    `events`: those of the solve; None for the problem's own.
+    """
+    able, what = _HAVE[problem.kind], problem.kind
+    if problem.events if events is None else events:
+        able, what = _HAVE_EVENTS, "events"
     if able is NAMES:
         return get(name)
     if name == "auto":
@@ -54,7 +61,8 @@ def for_problem(name: str, problem: Problem) -> Engine:
     check_name(name)
     if name not in able:
         others = " and ".join(f'engine="{other}"' for other in able)
-        raise UnsupportedError(f'engine="{name}" has no {problem.kind}; {others} have')
+        have = "have" if len(able) > 1 else "has"
+        raise UnsupportedError(f'engine="{name}" has no {what}; {others} {have}')
     return get(name)
 
 

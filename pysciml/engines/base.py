@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pysciml.events import Event
 
 Array = NDArray[np.float64]
 
@@ -36,6 +39,7 @@ class SolveOptions:
     seed: int | None = None  # of the noise of a stochastic problem, which always has one
     trajectory: int = 0  # which of the seed's streams of noise
     save_noise: bool = False  # keep the Wiener processes at the saved times
+    events: tuple[Event, ...] = ()  # the problem's, then those of the solve
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,22 @@ class RawSolution:
 
     t: Array  # (len(t),)
     u: Array  # (len(t), n) or (len(t), len(save_idxs)), C-contiguous
-    retcode: str  # SciMLBase's names: Success, MaxIters, DtLessThanMin, Unstable, ...
+    retcode: str  # SciMLBase's names: Success, Terminated, MaxIters, DtLessThanMin, Unstable, ...
     alg: str  # the method that ran, by its full name
     stats: Stats
     interpolate: Callable[[Array], Array] | None = None  # (m,) times -> (m, n) flat states
-    message: str = ""  # where and why it stopped, when retcode is not Success
+    message: str = ""  # where and why it stopped, when it did not succeed
     noise: Array | None = None  # (len(t), *noise_shape), the Wiener processes at t
+    #: of each event: its times (m,), the states before it and those after it, (m, n)
+    events: tuple[tuple[Array, Array, Array], ...] = ()
+
+    @property
+    def success(self) -> bool:
+        return self.retcode in SUCCESSFUL
+
+
+#: retcodes of a solve that got to its end, or to a terminal event
+SUCCESSFUL = ("Success", "Terminated")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pysciml import engines
 from pysciml import validation as check
 from pysciml.engines.base import Array, Engine
 from pysciml.errors import SolveError, UnsupportedError
+from pysciml.problems import ODEProblem
 from pysciml.solution import Solution
 from pysciml.solve import check_problem, failure_message, solve
 from pysciml.train.checkpoint import load_run, save_run
@@ -147,7 +148,7 @@ def fit(
     tables = as_tables(data)
     problem, u0 = as_problem(problem, p, u0, tables)
     check_problem(problem, alg)
-    runner = _engine(engine, sensealg)
+    runner = _engine(engine, problem, sensealg)
     task = make_task(
         problem,
         tables,
@@ -197,8 +198,8 @@ def fit(
     return _result(task, runner, run, best.theta, best.loss, seed)
 
 
-def _engine(name: str, sensealg: str | None) -> Engine:
-    runner = engines.get(name)
+def _engine(name: str, problem: ODEProblem, sensealg: str | None) -> Engine:
+    runner = engines.for_problem(name, problem)
     if not hasattr(runner, "solve_with_pullback"):
         raise UnsupportedError(f'engine="{runner.name}" cannot differentiate a solve')
     if sensealg is not None and sensealg not in runner.sensealgs():

@@ -15,6 +15,7 @@ import numpy as np
 from pysciml import validation as check
 from pysciml.capture.functions import capture_map, capture_value_and_grad
 from pysciml.engines.base import Array
+from pysciml.errors import UnsupportedError
 from pysciml.train.data import Trajectory, by_component
 from pysciml.train.objective import Objective
 from pysciml.train.optimisers import LBFGS, Stage, as_stages
@@ -70,6 +71,11 @@ class MultipleShooting:
         check.as_positive(self.continuity, "continuity")
 
     def phases(self, task: Task, stages: tuple[Stage, ...]) -> list[Phase]:
+        if task.problem.events:
+            raise UnsupportedError(
+                "MultipleShooting cannot fit a problem with events: each segment would have them "
+                "from its own start on. GrowingHorizon can"
+            )
         groups = [self._groups(each) for each in task.trajectories]
         return [
             Phase(

@@ -11,6 +11,7 @@ import numpy as np
 from pysciml.engines.base import AdjointOptions, Array, Cotangents, RawSolution, SolveOptions
 from pysciml.engines.native import common as c
 from pysciml.engines.native.checkpoints import Recording, Replay, Stretch, log_width
+from pysciml.engines.native.event_adjoint import EventBackward, Outputs, refuse_corrections
 from pysciml.engines.native.explicit_adjoint import ExplicitBackward
 from pysciml.engines.native.run import Workspace, compiled_of, first_chunk
 from pysciml.engines.native.tableau import ExplicitTableau
@@ -28,8 +29,9 @@ def solve_with_pullback(
 ) -> tuple[RawSolution, DiscreteAdjoint]:
     """See `NativeEngine.solve_with_pullback`."""
     budget = {None: _LOG_BUDGET, True: 0, False: np.inf}[adjoint.checkpointing]
+    refuse_corrections(options.events)
     compiled = compiled_of(problem.model)
-    space = compiled.take(method)
+    space = compiled.take(method, options.events)
     try:
         recording = Recording(problem, method, options, space)
         recording.record(budget)
@@ -58,8 +60,10 @@ class DiscreteAdjoint:
         self._problem, self._method = recording.problem, recording.method
         self._options = recording.options
         self._p = recording.p.copy()
-        self._times = raw.t.copy()
+        self._shape = raw.t.size, recording.space.n
         self._tdir = recording.space.fl.item(c.F_TDIR)
+        happened = [] if recording.events is None else recording.events.happened
+        self._outputs = Outputs(raw.t, happened, self._tdir)
         self._states, self._stride = recording.states, recording.stride
         self._steps = recording.steps
         stretches = recording.close_log()
@@ -67,17 +71,16 @@ class DiscreteAdjoint:
         self._log = Log(out.d_t, out.d_c, stretches) if len(self._states) == 1 else None
 
     def __call__(self, ubar: Array) -> Cotangents:
-        n = self._problem.model.n
         ubar = np.ascontiguousarray(ubar, dtype=float)
-        if ubar.shape != (self._times.size, n):
+        if ubar.shape != self._shape:
             raise ValueError(
                 "the cotangent must have the shape of the saved states, "
-                f"{(self._times.size, n)}; got {ubar.shape}"
+                f"{self._shape}; got {ubar.shape}"
             )
         compiled = compiled_of(self._problem.model)
-        space = compiled.take(self._method)
+        space = compiled.take(self._method, self._options.events)
         try:
-            return self._pull_back(ubar.ravel(), space)
+            return self._pull_back(ubar, space)
         finally:
             compiled.give(space)
 
@@ -85,22 +88,47 @@ class DiscreteAdjoint:
         if space.adjoint is None:
             space.adjoint = Memory(space)
         memory: Memory = space.adjoint
-        memory.start(self._times.size, self._tdir)
+        times, of_rows = self._outputs.times, ubar
+        ubar = self._outputs.cotangents(of_rows).ravel()
+        memory.start(times.size, self._tdir)
         n, bar = space.n, memory.bar
         backward = None
         for log in [self._log] if self._log else self._replayed(space):
             for stretch in reversed(log.stretches):
+                if stretch.happening is not None:
+                    if backward is not None:
+                        backward.finish(self._p)
+                        backward = None
+                    self._through_events(memory, stretch.happening, of_rows, ubar)
                 before = memory.backward(stretch.side, self._problem.mass_matrix)
                 if backward is not None and backward is not before:
                     backward.finish(self._p)
                 backward = before
                 for first, last in _chunks(stretch, n):
-                    backward.run(self._p, log.t, log.rows, self._times, ubar, first, last)
+                    backward.run(self._p, log.t, log.rows, times, ubar, first, last)
         if backward is not None:
             backward.finish(self._p)
         for m in range(int(memory.it[c.I_SAVE])):  # outputs at the start
             bar[:n] += ubar[m * n : (m + 1) * n]
         return Cotangents(bar[:n].copy(), bar[n : n + memory.n_p].copy())
+
+    def _through_events(self, memory: Memory, number: int, of_rows: Array, ubar: Array) -> None:
+        """Pull `memory.bar` back through what happened at one time.
+
+        What the state before it gets is then the cotangent of an output at that time.
+        """
+        n, bar = memory.space.n, memory.bar
+        output = self._outputs.of_happenings[number]
+        for m in range(output + 1, int(memory.it[c.I_SAVE])):  # outputs at the same time
+            bar[:n] += ubar[m * n : (m + 1) * n]
+        memory.it[c.I_SAVE] = output + 1
+        happening = self._outputs.happened[number]
+        if memory.events is None:
+            memory.events = EventBackward(memory.space, self._problem)
+        by_state, by_p = memory.events(happening, bar[:n], of_rows, self._p)
+        ubar[output * n : (output + 1) * n] = by_state
+        bar[:n] = 0.0
+        bar[n : n + memory.n_p] += by_p
 
     def _replayed(self, space: Workspace) -> Iterator[Log]:
         """The logs of the run's parts, last first."""
@@ -132,6 +160,7 @@ class Memory:
         self.fl = np.zeros(c.F_INDEX_COUNT)
         self.it = np.zeros(c.I_INDEX_COUNT, dtype=np.int64)
         self.bar = np.zeros(space.n + self.n_p)
+        self.events: EventBackward | None = None
         self._backward: dict[int, Any] = {}
         vjp = space.compiled.function("vjp_up")
         self.work = vjp.new_work()

@@ -35,19 +35,26 @@ class State:
     u: Array
     k0: Array  # the next step's first stage when it is known, else empty
     side: int
+    conditions: Array  # what is remembered of the events' conditions
+    happened: int  # how often there were events
 
     @property
     def nbytes(self) -> int:
-        return self.fl.nbytes + self.it.nbytes + self.u.nbytes + self.k0.nbytes + 512  # headers
+        arrays = (self.fl, self.it, self.u, self.k0, self.conditions)
+        return sum(array.nbytes for array in arrays) + 640  # headers
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Steps `first` to `last` - 1 of a log, taken with one of the method's tableaus."""
+    """Steps `first` to `last` - 1 of a log, taken with one of the method's tableaus.
+
+    `happening`: the number of the events that follow, None when there are none.
+    """
 
     first: int
     last: int
     side: int
+    happening: int | None
 
 
 def log_width(method: Method, n: int) -> int:
@@ -60,11 +67,11 @@ def _stages(tableau: object) -> int:
 
 
 class LoggedDrive(Drive):
-    """A run that logs its steps. The log is `out.d_t`, `out.d_c`; `switches`: where a tableau's
-    steps begin in it, and which tableau that is.
+    """A run that logs its steps. The log is `out.d_t`, `out.d_c`; `stretches`: what it consists of
+    as far as the last change of tableau, or the last events.
     """
 
-    __slots__ = ("switches",)
+    __slots__ = ("stretches",)
 
     def make_log(self, room: int) -> None:
         """An empty log for this many steps."""
@@ -75,7 +82,7 @@ class LoggedDrive(Drive):
 
     def clear_log(self) -> None:
         self.space.it[c.I_NDENSE] = 0
-        self.switches = [(0, self.side)]
+        self.stretches: list[Stretch] = []
 
     @property
     def logged(self) -> int:
@@ -83,24 +90,29 @@ class LoggedDrive(Drive):
         return int(self.space.it[c.I_NDENSE])
 
     def close_log(self) -> list[Stretch]:
-        """Note where the log ends; returns what it consists of."""
-        self.out.d_t[self.logged] = self.space.fl[c.F_T]
-        ends = [first for first, _ in self.switches[1:]] + [self.logged]
-        return [
-            Stretch(first, last, side)
-            for (first, side), last in zip(self.switches, ends, strict=True)
-            if last > first
-        ]
+        """What the log consists of, to its end."""
+        self._close_stretch()
+        return self.stretches
 
-    def state(self) -> State:
+    def _close_stretch(self, happening: int | None = None) -> None:
+        first = self.stretches[-1].last if self.stretches else 0
+        if self.logged > first or happening is not None:
+            self.stretches.append(Stretch(first, self.logged, self.side, happening))
+
+    def checkpoint(self) -> State:
+        """The state of the run at present."""
         space = self.space
         n = space.n
-        buf = space.buf if self.implicit is None else self.implicit.buf
         k0 = np.empty(0)
         if self.implicit is None and space.it[c.I_K0]:
             at = self._first_stage()
             k0 = space.buf[at : at + n].copy()
-        return State(space.fl.copy(), space.it.copy(), buf[:n].copy(), k0, self.side)
+        conditions, happened = np.empty(0), 0
+        if self.events is not None:
+            conditions, happened = self.events.memory(space).copy(), self.events.count
+        return State(
+            space.fl.copy(), space.it.copy(), self.state.copy(), k0, self.side, conditions, happened
+        )
 
     def restore(self, state: State) -> None:
         """Go back to a state of this run."""
@@ -114,13 +126,22 @@ class LoggedDrive(Drive):
         elif state.k0.size:
             at = self._first_stage()
             space.buf[at : at + space.n] = state.k0
+        if self.events is not None:
+            self.events.memory(space)[:] = state.conditions
+            self.events.happened.clear()
+            self.events.count = state.happened
 
     def _first_stage(self) -> int:
         return explicit.first_stage(self.method.tableaus[self.side].degree) * self.space.n
 
     def _switch(self) -> None:
+        self._close_stretch()
         super()._switch()
-        self.switches.append((self.logged, self.side))
+
+    def _event(self) -> int:
+        assert self.events is not None
+        self._close_stretch(self.events.count)
+        return super()._event()
 
 
 class Recording(LoggedDrive):
@@ -133,7 +154,7 @@ class Recording(LoggedDrive):
         self.budget = budget
         self.stride = FIRST_STRIDE
         self.make_log(self.stride)
-        self.states = [self.state()]
+        self.states = [self.checkpoint()]
 
     @property
     def steps(self) -> int:
@@ -144,14 +165,14 @@ class Recording(LoggedDrive):
         if self.logged == self.stride:
             self._log_is_full()
         if self.space.it[c.I_EVERYSTEP] and self.space.it[c.I_NOUT] == self.out.t.size:
-            super()._grow()
+            self.more_rows()
         return True
 
     def _log_is_full(self) -> None:
         if len(self.states) == 1 and 2 * self.out.d_c.nbytes <= self.budget:
             self._double()
             return
-        self.states.append(self.state())
+        self.states.append(self.checkpoint())
         if len(self.states) * self.states[-1].nbytes > self.out.d_c.nbytes:
             open_ended = len(self.states) % 2 == 0  # the newest goes, too: its steps stay logged
             del self.states[1::2]

@@ -89,17 +89,37 @@ from pysciml.engines.native.pointers import call_rhs, load, store
     I_JVP_VJP,
     I_TGRAD_VJP,
     I_ROW,  # step of the log in progress
+    I_GUESS,  # the size of the next step is a guess, no controller has looked at it
+    I_EVENT_STOP,  # an event is due when I_STOP gets to this; 0: never
+    I_WATCH,  # number of conditions that are watched; see `watch` for what lies where
+    I_WATCH_AT,  # where their memory begins in `work`
+    I_POINTS,  # points of a step that they are looked at
+    I_COND,  # address of the conditions, and where their scratch space begins in `work`
+    I_COND_WORK,
+    I_RATE,  # the same of their time derivatives
+    I_RATE_WORK,
+    I_POSITIVE,  # number of components that stay positive, and where their indices are in `work`
+    I_POSITIVE_AT,
+    I_NRES,  # number of residuals that each step is projected to zeros of
+    I_RES,  # address and scratch space of the residuals and of their Jacobian, and memory
+    I_RES_WORK,
+    I_RES_JAC,
+    I_RES_JAC_WORK,
+    I_RES_AT,
     I_INDEX_COUNT,
-) = range(48)
+) = range(65)
 
 # What a run returns.
 DONE, AGAIN, GROW, MAXITERS, DTMIN, UNSTABLE, SWITCH, FACTOR, SOLVE, BAD_START = range(10)
+# ZENO: events follow each other within rounding errors of the time. The last two come from Python.
+EVENT, ZENO, TERMINATED, BAD_AFFECT = range(10, 14)
 
 # First rows of `buf`, common to all integrators: the state, the new state, one scratch row.
 ROW_U, ROW_UNEW, ROW_TMP = 0, 1, 2
 
-# A step's row in the log of a run: its size, the time of its last stages, the state, the stages.
-LOG_H, LOG_TEND, LOG_U = range(3)
+# A step's row in the log of a run: its size, the time of its last stages, the time it leads to
+# (an event may lie before), the state, the stages.
+LOG_H, LOG_TEND, LOG_TNEW, LOG_U = range(4)
 
 EPS = 2.220446049250313e-16
 # Fused multiply-add. Vectorised sums ("reassoc") would cost more than they bring in short loops.
@@ -213,6 +233,20 @@ def copy_row(buf, to, at, n):  # type: ignore[no-untyped-def]
 
 
 @njit(**HELPER)
+def clear(buf, at, n):  # type: ignore[no-untyped-def]
+    """buf[at:] = 0, n numbers."""
+    for i in range(n):
+        store(buf, at + i, 0.0)
+
+
+@njit(**HELPER)
+def add_to(out, to, factor, buf, at, n):  # type: ignore[no-untyped-def]
+    """out[to:] += factor * buf[at:], n numbers."""
+    for i in range(n):
+        store(out, to + i, load(out, to + i) + factor * load(buf, at + i))
+
+
+@njit(**HELPER)
 def first_step(fl, it, buf, p, work, tol, f0, scratch, order):  # type: ignore[no-untyped-def]
     """Size (> 0) of the first step: Hairer, Nørsett, Wanner, "Solving ODEs I", II.4.
 
@@ -300,8 +334,8 @@ def save_step(  # type: ignore[no-untyped-def]
 
 
 @njit(**HELPER)
-def log_step(fl, it, buf, k, stages, h, tend, d_t, d_c):  # type: ignore[no-untyped-def]
-    """Keep what the adjoint of the step of size h from F_T takes: h, `tend`, the state, the stages.
+def log_step(fl, it, buf, k, stages, h, tend, tnew, d_t, d_c):  # type: ignore[no-untyped-def]
+    """Keep what the adjoint of the step of size h from F_T to `tnew` takes.
 
     To be called while ROW_U still holds the state at F_T. `k`: the first of the stages' rows.
     """
@@ -310,6 +344,7 @@ def log_step(fl, it, buf, k, stages, h, tend, d_t, d_c):  # type: ignore[no-unty
     d_t[row] = fl[F_T]
     d_c[at + LOG_H] = h
     d_c[at + LOG_TEND] = tend
+    d_c[at + LOG_TNEW] = tnew
     for i in range(n):
         store(d_c, at + LOG_U + i, load(buf, ROW_U * n + i))
     for i in range(stages * n):

@@ -17,6 +17,7 @@ from pysciml.engines.native.common import (
     DONE,
     DTMIN,
     ENTRY,
+    EVENT,
     F_BETA1,
     F_BETA2,
     F_DT,
@@ -41,7 +42,9 @@ from pysciml.engines.native.common import (
     I_BAD,
     I_CHUNK,
     I_COUNT,
+    I_EVENT_STOP,
     I_F,
+    I_GUESS,
     I_ITER,
     I_K0,
     I_LOG,
@@ -51,15 +54,19 @@ from pysciml.engines.native.common import (
     I_NACC,
     I_NF,
     I_NREJ,
+    I_NRES,
+    I_POSITIVE,
     I_RTOL1,
     I_STARTED,
     I_STOP,
+    I_WATCH,
     MAXITERS,
     ROW_TMP,
     ROW_U,
     ROW_UNEW,
     SWITCH,
     UNSTABLE,
+    ZENO,
     all_finite,
     clip_step,
     combine,
@@ -90,6 +97,15 @@ from pysciml.engines.native.tableau import (
     TAB_R,
     TAB_STAGES,
     TAB_TOTAL,
+)
+from pysciml.engines.native.watch import (
+    CHANGED,
+    REFUSED,
+    SAME,
+    close_polynomial,
+    correct_step,
+    start_watching,
+    watch_step,
 )
 
 ROW_GA, ROW_GB = 3, 4  # arguments of the two stages of the stiffness test
@@ -173,21 +189,24 @@ def _error(it, buf, tab, coef, h, tol):  # type: ignore[no-untyped-def]
 
 
 @njit(**HELPER)
-def _start(fl, it, buf, p, work, tab, tol, saveat, t_out, u_out, idxs):  # type: ignore[no-untyped-def]
-    """First stage, first output, first step size. False: f is not finite at the start."""
+def _first_stage(fl, it, buf, p, work, tab):  # type: ignore[no-untyped-def]
+    """f at the present state. False: it is not finite."""
     n = it[I_N]
     k = (ROW_Q + tab[TAB_DEGREE] + 1) * n
-    save_start(fl, it, buf, saveat, t_out, u_out, idxs)
     call_rhs(it[I_F], buf, k, buf, ROW_U * n, p, fl[F_T], work)
     it[I_NF] += 1
     it[I_K0] = 1
+    return all_finite(buf, k, n)
+
+
+@njit(**HELPER)
+def _start(fl, it, buf, p, work, tab, saveat, t_out, u_out, idxs):  # type: ignore[no-untyped-def]
+    """First output and first stage. False: f is not finite at the start."""
+    save_start(fl, it, buf, saveat, t_out, u_out, idxs)
+    if it[I_WATCH] > 0:
+        start_watching(it, buf, p, fl[F_T], work)
     it[I_STARTED] = 1
-    if not all_finite(buf, k, n):
-        return False
-    if fl[F_DT] == 0.0:
-        order = tab[TAB_ORDER]
-        fl[F_DT] = fl[F_TDIR] * first_step(fl, it, buf, p, work, tol, k, ROW_TMP * n, order)
-    return True
+    return _first_stage(fl, it, buf, p, work, tab)
 
 
 @njit(signature("int64", "FIIFFFFFFFFFFFI"), **ENTRY)
@@ -207,9 +226,7 @@ def run(  # type: ignore[no-untyped-def]
     adaptive = it[I_ADAPTIVE]
     tdir = fl[F_TDIR]
     second = np.int64(1)  # a literal would have the helper compiled twice
-    if it[I_STARTED] == 0 and not _start(
-        fl, it, buf, p, work, tab, tol, saveat, t_out, u_out, idxs
-    ):
+    if it[I_STARTED] == 0 and not _start(fl, it, buf, p, work, tab, saveat, t_out, u_out, idxs):
         return BAD_START
     while it[I_STOP] < tstops.size:
         if it[I_ITER] >= it[I_MAXITERS]:
@@ -218,10 +235,17 @@ def run(  # type: ignore[no-untyped-def]
             return AGAIN
         if not has_room(it, t_out, d_t):
             return GROW
+        if fl[F_DT] == 0.0:  # at the start, and after an event
+            if it[I_K0] == 0 and not _first_stage(fl, it, buf, p, work, tab):
+                return UNSTABLE
+            order = tab[TAB_ORDER]
+            fl[F_DT] = tdir * first_step(fl, it, buf, p, work, tol, k0, ROW_TMP * n, order)
         t, dt = fl[F_T], fl[F_DT]
         h, on_stop = clip_step(t, dt, tstops[it[I_STOP]], fl[F_DTMAX], adaptive)
         if h == 0.0:  # a stop at the present time
             it[I_STOP] += 1
+            if it[I_STOP] == it[I_EVENT_STOP]:
+                return EVENT
             continue
         if adaptive == 1 and not on_stop and too_small(t, h, fl[F_DTMIN]):
             return UNSTABLE if it[I_BAD] == 1 else DTMIN
@@ -253,8 +277,8 @@ def run(  # type: ignore[no-untyped-def]
                 fl[F_DT] = h / min(1.0 / fl[F_QMIN], q11 / fl[F_SAFETY])
                 continue
             q = q11 / fl[F_ERROLD] ** fl[F_BETA2] / fl[F_SAFETY]
-            # The first step size is a guess: let it grow fast once.
-            qmax = fl[F_QMAX] if it[I_NACC] > 0 else max(fl[F_QMAX], 1e4)
+            # A first step size is a guess: let it grow fast once.
+            qmax = max(fl[F_QMAX], 1e4) if it[I_GUESS] == 1 else fl[F_QMAX]
             q = min(max(q, 1.0 / qmax), 1.0 / fl[F_QMIN])
             if fl[F_STEADY_LO] <= q <= fl[F_STEADY_HI]:
                 q = 1.0
@@ -263,27 +287,47 @@ def run(  # type: ignore[no-untyped-def]
         elif not all_finite(buf, ROW_UNEW * n, n):
             return UNSTABLE
 
+        if it[I_MAXCOUNT] > 0:
+            fl[F_EIG] = _eigenvalue(it, buf, tab, tol)
+        verdict = SAME
+        if it[I_POSITIVE] + it[I_NRES] > 0:
+            verdict = correct_step(it, buf, p, tnew, work, tol)
+            if verdict == REFUSED:
+                it[I_NREJ] += 1
+                fl[F_DT] = 0.5 * h
+                continue
+
         it[I_NACC] += 1
-        extras = tab[TAB_TOTAL] > stages and wants_poly(fl, it, tnew, saveat)
+        it[I_GUESS] = 0
+        watched = it[I_WATCH] > 0
+        inside = watched or wants_poly(fl, it, tnew, saveat)
+        extras = tab[TAB_TOTAL] > stages and inside
         if extras:
             _stages(it, buf, p, work, tab, coef, t, h, tend, stages, tab[TAB_TOTAL])
-        if wants_poly(fl, it, tnew, saveat):
+        if inside:
             _polynomial(it, buf, tab, coef, h)
+            if verdict == CHANGED:
+                close_polynomial(buf, ROW_Q * n, tab[TAB_DEGREE], n)
+        happens, tfull = DONE, tnew
+        if watched:
+            happens, tnew = watch_step(it, buf, p, work, ROW_Q * n, tab[TAB_DEGREE], t, tnew)
+            if happens == ZENO:
+                return ZENO
+            on_stop = on_stop and tnew == tfull
         save_step(
             fl, it, buf, ROW_Q * n, tab[TAB_DEGREE], tnew, saveat, t_out, u_out, d_t, d_c, idxs
         )
         if it[I_LOG] > 0:
-            log_step(fl, it, buf, k0, tab[TAB_TOTAL], h, tend, d_t, d_c)
+            log_step(fl, it, buf, k0, tab[TAB_TOTAL], h, tend, tfull, d_t, d_c)
 
         stiff = False
         if it[I_MAXCOUNT] > 0:
-            fl[F_EIG] = _eigenvalue(it, buf, tab, tol)
             stiff = fl[F_EIG] * abs(h) > fl[F_STIFF_BOUND]
             it[I_COUNT] = (max(it[I_COUNT], 0) + 1) if stiff else 0
 
         copy_row(buf, ROW_U * n, ROW_UNEW * n, n)
         known = stages - 1 if fsal else (tab[TAB_FIRST_FROM] if extras else -1)
-        if tend != tnew:  # f may jump here
+        if tend != tnew or happens == EVENT or verdict == CHANGED:  # f may jump here
             known = -1
         if known >= 0:
             copy_row(buf, k0, k0 + known * n, n)
@@ -291,11 +335,15 @@ def run(  # type: ignore[no-untyped-def]
         fl[F_T] = tnew
         if on_stop:
             it[I_STOP] += 1
+            if it[I_STOP] == it[I_EVENT_STOP]:
+                happens = EVENT
         if adaptive == 1:
             new = abs(h) * factor
             if on_stop:  # the step was cut short: the controller had allowed dt
                 new = max(new, abs(dt))
             fl[F_DT] = tdir * min(new, fl[F_DTMAX])
+        if happens == EVENT:
+            return EVENT
         if stiff and it[I_COUNT] > it[I_MAXCOUNT]:
             fl[F_DT] *= fl[F_DT_SWITCH]
             it[I_COUNT] = 0

@@ -31,7 +31,10 @@ from pysciml.engines.native.common import (
     I_VJP,
     LOG_H,
     LOG_TEND,
+    LOG_TNEW,
     LOG_U,
+    add_to,
+    clear,
     combine,
     copy_row,
     signature,
@@ -60,20 +63,6 @@ def all_zero(buf, at, n):  # type: ignore[no-untyped-def]
         if load(buf, at + i) != 0.0:
             return False
     return True
-
-
-@njit(**HELPER)
-def clear(buf, at, n):  # type: ignore[no-untyped-def]
-    """buf[at:] = 0, n numbers."""
-    for i in range(n):
-        store(buf, at + i, 0.0)
-
-
-@njit(**HELPER)
-def add_to(out, to, factor, buf, at, n):  # type: ignore[no-untyped-def]
-    """out[to:] += factor * buf[at:], n numbers."""
-    for i in range(n):
-        store(out, to + i, load(out, to + i) + factor * load(buf, at + i))
 
 
 @njit(**HELPER)
@@ -147,9 +136,9 @@ def run(  # type: ignore[no-untyped-def]
     arg = kbar + total * n
     post, g = arg + n, arg + 2 * n
     for row in range(last - 1, first - 1, -1):
-        t, tnew = d_t[row], d_t[row + 1]
+        t = d_t[row]
         at = row * it[I_LOG]
-        h, tend = d_c[at + LOG_H], d_c[at + LOG_TEND]
+        h, tend, tnew = d_c[at + LOG_H], d_c[at + LOG_TEND], d_c[at + LOG_TNEW]
         if tend != tnew:  # f may jump at tnew: the two stages differ
             _first_stage(fl, it, tab, buf, bar, p, work)
         for i in range((1 + total) * n):

@@ -30,6 +30,24 @@ def _function(builder: Any, address: Any, argument_types: list[Any]) -> Any:
     return builder.inttoptr(address, function_type.as_pointer())
 
 
+def _model_call(context, builder, signature, args, slots):  # type: ignore[no-untyped-def]
+    """Call of a compiled Program. `slots`: where its arguments are among `args`, each an array and
+    the place of its offset, None for no offset; the time is a plain number.
+    """
+    kinds, values = [], []
+    for slot in slots:
+        if isinstance(slot, int):
+            kinds.append(_DOUBLE)
+            values.append(args[slot])
+        else:
+            at, offset = slot
+            start = context.get_constant(types.intp, 0) if offset is None else args[offset]
+            kinds.append(_DOUBLE_P)
+            values.append(_row(context, builder, signature.args[at], args[at], start))
+    builder.call(_function(builder, args[0], kinds), values)
+    return context.get_dummy_value()
+
+
 def _call_rhs(typingctx, address, out, out_at, u, u_at, p, t, work):  # type: ignore[no-untyped-def]
     """`f(out[out_at:], u[u_at:], p, t, work)`: the signature of rhs, tgrad and jac.
 
@@ -37,24 +55,22 @@ def _call_rhs(typingctx, address, out, out_at, u, u_at, p, t, work):  # type: ig
     """
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        a = signature.args
-        function = _function(
-            builder, args[0], [_DOUBLE_P, _DOUBLE_P, _DOUBLE_P, _DOUBLE, _DOUBLE_P]
-        )
-        zero = context.get_constant(types.intp, 0)
-        builder.call(
-            function,
-            [
-                _row(context, builder, a[1], args[1], args[2]),
-                _row(context, builder, a[3], args[3], args[4]),
-                _row(context, builder, a[5], args[5], zero),
-                args[6],
-                _row(context, builder, a[7], args[7], zero),
-            ],
-        )
-        return context.get_dummy_value()
+        slots = [(1, 2), (3, 4), (5, None), 6, (7, None)]
+        return _model_call(context, builder, signature, args, slots)
 
-    return types.void(types.intp, out, types.intp, u, types.intp, p, types.float64, work), codegen
+    i, x = types.intp, types.float64
+    return types.void(i, out, i, u, i, p, x, work), codegen
+
+
+def _call_rhs_at(typingctx, address, out, out_at, u, u_at, p, t, work, work_at):  # type: ignore[no-untyped-def]
+    """As `call_rhs`, with a scratch space that begins at work[work_at:]."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        slots = [(1, 2), (3, 4), (5, None), 6, (7, 8)]
+        return _model_call(context, builder, signature, args, slots)
+
+    i, x = types.intp, types.float64
+    return types.void(i, out, i, u, i, p, x, work, i), codegen
 
 
 def _call_jvp(typingctx, address, out, out_at, u, u_at, p, t, v, v_at, work):  # type: ignore[no-untyped-def]
@@ -64,37 +80,22 @@ def _call_jvp(typingctx, address, out, out_at, u, u_at, p, t, v, v_at, work):  #
     """
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        a = signature.args
-        function = _function(
-            builder, args[0], [_DOUBLE_P, _DOUBLE_P, _DOUBLE_P, _DOUBLE, _DOUBLE_P, _DOUBLE_P]
-        )
-        zero = context.get_constant(types.intp, 0)
-        builder.call(
-            function,
-            [
-                _row(context, builder, a[1], args[1], args[2]),
-                _row(context, builder, a[3], args[3], args[4]),
-                _row(context, builder, a[5], args[5], zero),
-                args[6],
-                _row(context, builder, a[7], args[7], args[8]),
-                _row(context, builder, a[9], args[9], zero),
-            ],
-        )
-        return context.get_dummy_value()
+        slots = [(1, 2), (3, 4), (5, None), 6, (7, 8), (9, None)]
+        return _model_call(context, builder, signature, args, slots)
 
-    signature = types.void(
-        types.intp,
-        out,
-        types.intp,
-        u,
-        types.intp,
-        p,
-        types.float64,
-        v,
-        types.intp,
-        work,
-    )
-    return signature, codegen
+    i, x = types.intp, types.float64
+    return types.void(i, out, i, u, i, p, x, v, i, work), codegen
+
+
+def _call_jvp_at(typingctx, address, out, out_at, u, u_at, p, t, v, v_at, work, work_at):  # type: ignore[no-untyped-def]
+    """As `call_jvp`, with a scratch space that begins at work[work_at:]."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        slots = [(1, 2), (3, 4), (5, None), 6, (7, 8), (9, 10)]
+        return _model_call(context, builder, signature, args, slots)
+
+    i, x = types.intp, types.float64
+    return types.void(i, out, i, u, i, p, x, v, i, work, i), codegen
 
 
 def _load(typingctx, array, at):  # type: ignore[no-untyped-def]
@@ -210,7 +211,9 @@ def _call_gbtrs(typingctx, address, sizes, a, a_at, pivots, b, b_at):  # type: i
 
 # mypy takes the typing context for an argument of the caller.
 call_rhs = cast(Any, intrinsic(_call_rhs))
+call_rhs_at = cast(Any, intrinsic(_call_rhs_at))
 call_jvp = cast(Any, intrinsic(_call_jvp))
+call_jvp_at = cast(Any, intrinsic(_call_jvp_at))
 load = cast(Any, intrinsic(_load))
 store = cast(Any, intrinsic(_store))
 call_getrf = cast(Any, intrinsic(_call_getrf))

@@ -20,6 +20,7 @@ from pysciml.engines.native.common import (
     DONE,
     DTMIN,
     ENTRY,
+    EVENT,
     F_BETA1,
     F_BETA2,
     F_DT,
@@ -48,7 +49,9 @@ from pysciml.engines.native.common import (
     I_BAD,
     I_CHUNK,
     I_COUNT,
+    I_EVENT_STOP,
     I_F,
+    I_GUESS,
     I_ITER,
     I_JAC,
     I_JFRESH,
@@ -66,10 +69,12 @@ from pysciml.engines.native.common import (
     I_NF,
     I_NJ,
     I_NREJ,
+    I_NRES,
     I_NSOLVE,
     I_NW,
     I_ON_STOP,
     I_PHASE,
+    I_POSITIVE,
     I_RTOL1,
     I_SINGULAR,
     I_STAGE,
@@ -78,6 +83,7 @@ from pysciml.engines.native.common import (
     I_TGRAD,
     I_TRF,
     I_TRS,
+    I_WATCH,
     MAXITERS,
     ROW_TMP,
     ROW_U,
@@ -85,6 +91,7 @@ from pysciml.engines.native.common import (
     SOLVE,
     SWITCH,
     UNSTABLE,
+    ZENO,
     all_finite,
     clip_step,
     combine,
@@ -123,6 +130,7 @@ from pysciml.engines.native.rodas import (
     ROS_ORDER,
     ROS_STAGES,
 )
+from pysciml.engines.native.watch import REFUSED, correct_step, start_watching, watch_step
 
 SMALL, DENSE, BAND, EXTERNAL = range(4)  # kinds of linear algebra
 
@@ -391,17 +399,23 @@ def _evaluate(fl, it, buf, mat, pat, p, work, workj, workt):  # type: ignore[no-
 
 
 @njit(**HELPER)
-def _start(fl, it, tab, buf, p, work, tol, saveat, t_out, u_out, idxs):  # type: ignore[no-untyped-def]
-    """First output and first step size. Row ROW_F0 holds f at the start."""
-    n = it[I_N]
+def _start(fl, it, buf, p, work, saveat, t_out, u_out, idxs):  # type: ignore[no-untyped-def]
+    """First output."""
     save_start(fl, it, buf, saveat, t_out, u_out, idxs)
+    if it[I_WATCH] > 0:
+        start_watching(it, buf, p, fl[F_T], work)
     it[I_STARTED] = 1
-    if fl[F_DT] == 0.0:
-        if it[I_MASS] == 0:
-            h = first_step(fl, it, buf, p, work, tol, ROW_F0 * n, ROW_K * n, tab[ROS_ORDER])
-        else:  # f is not the derivative; the first accepted step may grow the next one fast
-            h = min(1e-6, 1e-6 * fl[F_DTMAX])
-        fl[F_DT] = fl[F_TDIR] * h
+
+
+@njit(**HELPER)
+def _guess_step(fl, it, tab, buf, p, work, tol):  # type: ignore[no-untyped-def]
+    """Size of a first step. Row ROW_F0 holds f."""
+    n = it[I_N]
+    if it[I_MASS] == 0:
+        h = first_step(fl, it, buf, p, work, tol, ROW_F0 * n, ROW_K * n, tab[ROS_ORDER])
+    else:  # f is not the derivative; the first accepted step may grow the next one fast
+        h = min(1e-6, 1e-6 * fl[F_DTMAX])
+    fl[F_DT] = fl[F_TDIR] * h
 
 
 @njit(**HELPER)
@@ -439,11 +453,15 @@ def run(  # type: ignore[no-untyped-def]
             if it[I_JFRESH] == 0 and not _evaluate(fl, it, buf, mat, pat, p, work, workj, workt):
                 return BAD_START if it[I_STARTED] == 0 else UNSTABLE
             if it[I_STARTED] == 0:
-                _start(fl, it, tab, buf, p, work, tol, saveat, t_out, u_out, idxs)
+                _start(fl, it, buf, p, work, saveat, t_out, u_out, idxs)
+            if fl[F_DT] == 0.0:  # at the start, and after an event
+                _guess_step(fl, it, tab, buf, p, work, tol)
             stop = tstops[it[I_STOP]]
             h, on_stop = clip_step(fl[F_T], fl[F_DT], stop, fl[F_DTMAX], adaptive)
             if h == 0.0:  # a stop at the present time
                 it[I_STOP] += 1
+                if it[I_STOP] == it[I_EVENT_STOP]:
+                    return EVENT
                 continue
             if adaptive == 1 and not on_stop and too_small(fl[F_T], h, fl[F_DTMIN]):
                 return UNSTABLE if it[I_BAD] == 1 else DTMIN
@@ -499,8 +517,8 @@ def run(  # type: ignore[no-untyped-def]
                 _reject(fl, it, 1.0 / min(1.0 / fl[F_QMIN], q11 / fl[F_SAFETY]))
                 continue
             ratio = q11 / fl[F_ERROLD] ** fl[F_BETA2] / fl[F_SAFETY]
-            # The first step size is a guess: let it grow fast once.
-            qmax = fl[F_QMAX] if it[I_NACC] > 0 else max(fl[F_QMAX], 1e4)
+            # A first step size is a guess: let it grow fast once.
+            qmax = max(fl[F_QMAX], 1e4) if it[I_GUESS] == 1 else fl[F_QMAX]
             ratio = min(max(ratio, 1.0 / qmax), 1.0 / fl[F_QMIN])
             if fl[F_STEADY_LO] <= ratio <= fl[F_STEADY_HI]:
                 ratio = 1.0
@@ -509,24 +527,43 @@ def run(  # type: ignore[no-untyped-def]
         elif not all_finite(buf, ROW_UNEW * n, n):
             return UNSTABLE
 
+        tnew = fl[F_TNEW]
+        if it[I_POSITIVE] + it[I_NRES] > 0 and (
+            correct_step(it, buf, p, tnew, work, tol) == REFUSED
+        ):
+            _reject(fl, it, 0.5)
+            continue
+
         it[I_NACC] += 1
+        it[I_GUESS] = 0
         it[I_PHASE] = STEP
         it[I_JFRESH] = 0
-        tnew = fl[F_TNEW]
-        if wants_poly(fl, it, tnew, saveat):
+        watched = it[I_WATCH] > 0
+        if watched or wants_poly(fl, it, tnew, saveat):
             _polynomial(it, tab, coef, buf)
+        happens = DONE
+        if watched:
+            happens, tnew = watch_step(it, buf, p, work, q, tab[ROS_DEGREE], fl[F_T], tnew)
+            if happens == ZENO:
+                return ZENO
+            if tnew != fl[F_TNEW]:
+                it[I_ON_STOP] = 0
         save_step(fl, it, buf, q, tab[ROS_DEGREE], tnew, saveat, t_out, u_out, d_t, d_c, idxs)
         if it[I_LOG] > 0:
-            log_step(fl, it, buf, k, stages, h, fl[F_TEND], d_t, d_c)
+            log_step(fl, it, buf, k, stages, h, fl[F_TEND], fl[F_TNEW], d_t, d_c)
         copy_row(buf, ROW_U * n, ROW_UNEW * n, n)
         fl[F_T] = tnew
         if it[I_ON_STOP] == 1:
             it[I_STOP] += 1
+            if it[I_STOP] == it[I_EVENT_STOP]:
+                happens = EVENT
         if adaptive == 1:
             new = abs(h) * factor
             if it[I_ON_STOP] == 1:  # the step was cut short: the controller had allowed dt
                 new = max(new, abs(fl[F_DT]))
             fl[F_DT] = tdir * min(new, fl[F_DTMAX])
+        if happens == EVENT:
+            return EVENT
         if it[I_MAXCOUNT] > 0:
             # Would the explicit method be stable with this step?
             calm = fl[F_EIG] * abs(h) <= fl[F_STIFF_BOUND]

@@ -51,15 +51,18 @@ from pysciml.engines.native.common import (
     I_TGRAD_VJP,
     LOG_H,
     LOG_TEND,
+    LOG_TNEW,
     LOG_U,
     ROW_TMP,
     ROW_U,
     SOLVE,
+    add_to,
+    clear,
     combine,
     copy_row,
     signature,
 )
-from pysciml.engines.native.explicit_adjoint import add_to, all_zero, clear, products
+from pysciml.engines.native.explicit_adjoint import all_zero, products
 from pysciml.engines.native.pointers import call_jvp, load, store
 from pysciml.engines.native.rodas import (
     ROS_A,
@@ -176,7 +179,8 @@ def _enter_step(fl, it, tab, coef, buf, bar, kbar, rows, d_t, d_c, times, ubar):
     clear(buf, kbar, stages * n)
     clear(buf, rows + ROW_POST * n, n)
     clear(buf, rows + ROW_TIME * n, n)
-    _outputs(fl, it, tab, coef, buf, bar, kbar, rows + ROW_POST * n, d_t[row + 1], times, ubar)
+    tnew = d_c[at + LOG_TNEW]
+    _outputs(fl, it, tab, coef, buf, bar, kbar, rows + ROW_POST * n, tnew, times, ubar)
     for i in range(stages):
         if coef[tab[ROS_B] + i] != 0.0:
             add_to(buf, kbar + i * n, coef[tab[ROS_B] + i], bar, 0, n)

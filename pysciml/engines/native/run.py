@@ -15,13 +15,17 @@ from pysciml.engines.native.tableau import ExplicitTableau
 from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from pysciml.engines.native.events import EventRun, Watched
     from pysciml.engines.native.implicit import Implicit
     from pysciml.engines.native.methods import Method
     from pysciml.engines.native.rodas import RosenbrockTableau
+    from pysciml.events import Event
     from pysciml.problems import ODEProblem
 
 _EMPTY = np.empty(0)
 _NO_IDXS = np.empty(0, dtype=np.int64)
+_MOST_KEPT = 16  # lists of work spaces, and of compiled events, that a model keeps
+_FIRST_ERROR = 1e-4  # what the step controller takes for the error before a first step
 _CHUNK_SECONDS = 0.1  # compiled code runs about this long before Ctrl-C is looked at
 
 
@@ -31,11 +35,12 @@ class Compiled:
     Compiled code runs without the GIL, so each solve in progress owns its `Workspace`.
     """
 
-    __slots__ = ("_functions", "free", "model", "pattern")
+    __slots__ = ("_functions", "_watched", "free", "model", "pattern")
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.free: dict[Method, list[Workspace]] = {}
+        self.free: dict[Any, list[Workspace]] = {}  # by method, or by method and events
+        self._watched: dict[tuple[Event, ...], Watched] = {}
         self.pattern: Any = None  # made by the implicit methods
         self._functions: dict[str, Any] = {}
 
@@ -51,20 +56,32 @@ class Compiled:
             self._functions[name] = function
         return function
 
-    def take(self, method: Method) -> Workspace:
+    def watched(self, events: tuple[Event, ...]) -> Watched:
+        """The events with this model, captured and compiled on the first call."""
+        watched = self._watched.get(events)
+        if watched is None:
+            from pysciml.engines.native.events import Watched
+
+            if len(self._watched) >= _MOST_KEPT:  # events may be made anew for each solve
+                self._watched.clear()
+            watched = self._watched[events] = Watched(self.model, events)
+        return watched
+
+    def take(self, method: Method, events: tuple[Event, ...] = ()) -> Workspace:
         """A work space for one solve; give it back with `give`."""
-        free = self.free.get(method)
+        key = (method, events) if events else method
+        free = self.free.get(key)
         if free is None:
-            if len(self.free) >= 16:  # methods with special options are made anew each time
+            if len(self.free) >= _MOST_KEPT:  # methods with options are made anew each time
                 self.free.clear()
-            free = self.free[method] = []
+            free = self.free[key] = []
         try:
             return free.pop()
         except IndexError:
-            return Workspace(self, method)
+            return Workspace(self, method, self.watched(events) if events else None)
 
     def give(self, workspace: Workspace) -> None:
-        free = self.free.get(workspace.method)
+        free = self.free.get(workspace.key)
         if free is not None and len(free) < 8:
             free.append(workspace)
 
@@ -84,11 +101,11 @@ class Workspace:
     """Arrays of one solve, kept for the next one. Lengths depend on the model and the method."""
 
     __slots__ = (
-        "_implicit", "adjoint", "buf", "compiled", "fl", "it", "it_start", "method", "n", "p",
-        "room", "stop", "tol", "work",
+        "_implicit", "adjoint", "buf", "compiled", "fl", "it", "it_start", "key", "method", "n",
+        "p", "room", "stop", "tol", "watched", "work",
     )  # fmt: skip
 
-    def __init__(self, compiled: Compiled, method: Method) -> None:
+    def __init__(self, compiled: Compiled, method: Method, watched: Watched | None) -> None:
         self.compiled = compiled
         self.method = method
         self.n = n = compiled.model.n
@@ -101,6 +118,15 @@ class Workspace:
         self.it_start[c.I_N] = n
         self.it_start[c.I_F] = f.address
         self.it_start[c.I_MAXCOUNT] = method.maxcount[0]
+        self.it_start[c.I_GUESS] = 1
+        self.watched = watched
+        self.key: Any = method
+        if watched is not None:
+            self.key = (method, watched.events)
+            memory, integers = watched.memory(self.work.size)
+            self.work = np.concatenate([self.work, memory])
+            for place, value in integers.items():
+                self.it_start[place] = value
         self.it = self.it_start.copy()
         first = method.tableaus[0]
         rows = 3
@@ -131,6 +157,10 @@ def first_chunk(n: int) -> int:
 def _check(problem: ODEProblem, method: Method, options: SolveOptions) -> None:
     """What the method needs is there."""
     first = method.tableaus[0]
+    if options.events:
+        from pysciml.engines.native.events import check_events
+
+        check_events(options.events, options.adaptive and first.adaptive, method.name)
     if problem.mass_matrix is not None and isinstance(first, ExplicitTableau):
         raise UnsupportedError(
             f'{method.name} is explicit and takes no mass_matrix; use "Rodas5P" or another '
@@ -176,7 +206,7 @@ def solve(problem: ODEProblem, method: Method, options: SolveOptions) -> RawSolu
         compiled = model.compiled["native"]
     except (AttributeError, KeyError):
         compiled = compiled_of(model)
-    space = compiled.take(method)
+    space = compiled.take(method, options.events)
     try:
         return Drive(problem, method, options, space).solve()
     finally:
@@ -221,15 +251,15 @@ class Drive:
     """One run, and the loop around the integrators: more room, Ctrl-C, a change of method."""
 
     __slots__ = (
-        "idxs", "implicit", "method", "options", "out", "p", "poly", "problem", "saveat", "side",
-        "space", "tol", "tstops", "width",
+        "events", "idxs", "implicit", "method", "options", "out", "p", "poly", "problem", "saveat",
+        "side", "space", "tol", "tstops", "width",
     )  # fmt: skip
 
     def __init__(
         self, problem: ODEProblem, method: Method, options: SolveOptions, space: Workspace
     ) -> None:
         self.problem, self.method, self.options, self.space = problem, method, options, space
-        _check(problem, method, options)
+        self._check()
         fl, it, n = space.fl, space.it, space.n
         t0, t1 = problem.tspan
         fl[:] = method.control[0]
@@ -249,7 +279,14 @@ class Drive:
         self.tol = _tolerances(space, options)
         self.p = _parameters(space, problem.p_flat)
         self.tstops = space.stop
-        if options.tstops is None:
+        self.events: EventRun | None = None
+        if space.watched is not None:
+            from pysciml.engines.native.events import EventRun
+
+            self.events = EventRun(space.watched, options, problem.tspan)
+            self.events.begin(it)
+            self.tstops = self.events.stops
+        elif options.tstops is None:
             self.tstops[0] = t1
         else:
             self.tstops = np.append(options.tstops, t1)
@@ -257,8 +294,15 @@ class Drive:
         self._make_room()
         self.side = 0  # which of the method's tableaus runs
         self.implicit: Any = None
-        if not isinstance(method.tableaus[0], ExplicitTableau):
-            self._enter_implicit(method.tableaus[0])
+        self._begin()
+
+    def _check(self) -> None:
+        _check(self.problem, self.method, self.options)
+
+    def _begin(self) -> None:
+        """The last thing before the run."""
+        if not isinstance(self.method.tableaus[0], ExplicitTableau):
+            self._enter_implicit(self.method.tableaus[0])
 
     def _make_room(self) -> None:
         """Arrays for what is saved."""
@@ -299,18 +343,9 @@ class Drive:
 
     def run(self) -> int:
         """Integrate to the end; returns the code of `common` that says how it ended."""
-        space, out = self.space, self.out
-        fl, it = space.fl, space.it
         began = perf_counter()
         while True:
-            if self.implicit is None:
-                tableau = self.method.tableaus[self.side]
-                code = explicit.run(
-                    fl, it, tableau.ints, tableau.floats, space.buf, self.p, space.work, self.tol,
-                    self.saveat, self.tstops, out.t, out.u, out.d_t, out.d_c, self.idxs,
-                )  # fmt: skip
-            else:
-                code = self.implicit.run(self.p, self.tol, self.saveat, self.tstops, out, self.idxs)
+            code = self._advance()
             if code == c.DONE:
                 return code
             if code == c.GROW:
@@ -322,13 +357,54 @@ class Drive:
                 began = now
             elif code == c.SWITCH:
                 self._switch()
+            elif code == c.EVENT:
+                code = self._event()
+                if code != c.EVENT:
+                    return code
             else:
                 return code
 
+    def _advance(self) -> int:
+        """Integrate until something is to be done here; returns a code of `common`."""
+        space, out = self.space, self.out
+        if self.implicit is not None:
+            code: int = self.implicit.run(
+                self.p, self.tol, self.saveat, self.tstops, out, self.idxs
+            )
+            return code
+        tableau = self.method.tableaus[self.side]
+        return explicit.run(
+            space.fl, space.it, tableau.ints, tableau.floats, space.buf, self.p, space.work,
+            self.tol, self.saveat, self.tstops, out.t, out.u, out.d_t, out.d_c, self.idxs,
+        )  # fmt: skip
+
     def _grow(self) -> bool:
         """Make room: an array of the output is full. False: go no further."""
-        self.out.grow(self.space.it, self.width, self.poly)
+        self.more_rows()
         return True
+
+    def more_rows(self) -> None:
+        """Twice the room for the output."""
+        self.out.grow(self.space.it, self.width, self.poly)
+
+    def _event(self) -> int:
+        assert self.events is not None
+        return self.events.happen(self)
+
+    @property
+    def state(self) -> Array:
+        """The state reached; writing to it changes it."""
+        buf: Array = self.space.buf if self.implicit is None else self.implicit.buf
+        return buf[: self.space.n]
+
+    def begin_anew(self, before: Array) -> None:
+        """Go on from a state that is not the end of a step, which was at `before`."""
+        fl, it, options = self.space.fl, self.space.it, self.options
+        it[c.I_K0] = it[c.I_JFRESH] = 0
+        jump = np.abs(self.state - before)
+        far = (jump > options.abstol + options.reltol * np.abs(before)).any()
+        if far and it[c.I_ADAPTIVE]:  # the step size is that of another place
+            fl[c.F_DT], fl[c.F_ERROLD], it[c.I_GUESS] = 0.0, _FIRST_ERROR, 1
 
     def _next_chunk(self, seconds: float) -> None:
         """Choose how many steps to take before Python looks for Ctrl-C again."""
@@ -376,29 +452,40 @@ class Drive:
             t, u = self._ends(reached)
         interpolate = None
         if self.poly:
-            interpolate = _Dense(self.method.degree, n, out, it[c.I_NDENSE], reached, self._now())
+            now = self.state.copy()
+            interpolate = _Dense(self.method.degree, n, out, it[c.I_NDENSE], reached, now)
         if self.poly or options.saveat is None:
             steps = max(it[c.I_NACC], 64)
             space.room = steps if steps < 100_000 else 100_000
         stats = Stats(
             it[c.I_NF], it[c.I_NJ], it[c.I_NW], it[c.I_NSOLVE], it[c.I_NACC], it[c.I_NREJ]
         )
-        retcode = "Success" if code == c.DONE else RETCODES[code]
-        if code != c.DONE and not message:
+        if code not in (c.DONE, c.TERMINATED) and not message:
             message = self._why(code, reached)
-        return RawSolution(t, u, retcode, self.method.name, stats, interpolate, message)
-
-    def _now(self) -> Array:
-        """The state reached, a copy."""
-        buf = self.space.buf if self.implicit is None else self.implicit.buf
-        return buf[: self.space.n].copy()
+        raw = RawSolution(t, u, RETCODES[code], self.method.name, stats, interpolate, message)
+        if self.events is not None:
+            raw.events = self.events.found()
+            if code == c.TERMINATED:
+                self._add_end(raw, reached)
+        return raw
 
     def _ends(self, reached: float) -> tuple[Array, Array]:
         """Start and end only."""
         t0 = self.problem.tspan[0]
         t = np.array([t0, reached] if reached != t0 else [t0])
-        u = np.array([self.problem.u0_flat, self._now()][: t.size])
+        start = self.problem.u0_flat if self.events is None else self.events.start(self.problem)
+        u = np.array([start, self.state][: t.size])
         return t, u if self.options.save_idxs is None else u[:, self.idxs].copy()
+
+    def _add_end(self, raw: RawSolution, reached: float) -> None:
+        """The state at a terminal event is the last one of the output."""
+        assert self.events is not None
+        if self.options.saveat is not None and not (raw.t.size and raw.t[-1] == reached):
+            end = self.state if self.options.save_idxs is None else self.state[self.idxs]
+            raw.t, raw.u = np.append(raw.t, reached), np.vstack([raw.u, end])
+        last = self.events.happened[-1]
+        if -1 == last.row_before == last.row_after:
+            last.row_after = raw.t.size - 1
 
     def _why(self, code: int, reached: float) -> str:
         """Where it stopped, the likely cause, what to try."""
@@ -423,6 +510,16 @@ class Drive:
                 "tolerances beyond what f is exact to. Look at the last states, or loosen abstol "
                 "and reltol."
             )
+        if code == c.ZENO or (
+            code == c.DTMIN and self.events is not None and self.events.just_happened(reached)
+        ):
+            return where + (
+                "Events follow each other ever faster, until rounding errors of the time are all "
+                "that is between them (Zeno's paradox): end them with a terminal event, or let the "
+                "affect come to rest."
+            )
+        if code == c.BAD_AFFECT:
+            return where + "The affect of an event gave a state that is not finite: check it there."
         if code == c.BAD_START:
             return where + (
                 "f(u0, p, t0) or its derivative is not finite: check u0, p and the domain of f."
@@ -435,6 +532,10 @@ class Drive:
 
 
 RETCODES = {
+    c.DONE: "Success",
+    c.TERMINATED: "Terminated",
+    c.ZENO: "DtLessThanMin",
+    c.BAD_AFFECT: "Unstable",
     c.MAXITERS: "MaxIters",
     c.DTMIN: "DtLessThanMin",
     c.UNSTABLE: "Unstable",
