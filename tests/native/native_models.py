@@ -60,6 +60,8 @@ class Model:
 class Problem:
     """The attributes of ODEProblem that an engine reads."""
 
+    is_random = False
+
     def __init__(self, model, u0, tspan, p=(), mass_matrix=None):
         self.model = model
         self.u0_flat = np.array(u0, dtype=float)

@@ -9,35 +9,43 @@ So each trajectory is, to the last bit, the one that a solve of its own gives, i
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pysciml.engines.base import INTERRUPTED, Array, Batch, RawBatch, SolveOptions, Stats
+from pysciml.engines.base import Array, Batch, RawBatch, SolveOptions, Stats
 from pysciml.engines.native import explicit, rosenbrock
+from pysciml.engines.native.batch import (
+    AT_COUNT,
+    COMPILING,
+    COUNTERS,
+    LAST,
+    N_P,
+    NEXT,
+    P_STEP,
+    SIZE,
+    U0_STEP,
+    WIDTH,
+    restart,
+    retcode_of,
+    rows_of,
+    settle,
+)
 from pysciml.engines.native.common import (
     AGAIN,
     DONE,
     ENTRY,
+    EVENT,
     FACTOR,
     HELPER,
     I_CHUNK,
-    I_N,
-    I_NACC,
-    I_NF,
-    I_NJ,
-    I_NREJ,
-    I_NSOLVE,
-    I_NW,
-    I_SAVE,
     SOLVE,
     SWITCH,
     signature,
 )
-from pysciml.engines.native.run import RETCODES, Drive, compiled_of
+from pysciml.engines.native.run import Drive, compiled_of
 
 if TYPE_CHECKING:
     from pysciml.engines.native.methods import Method
@@ -45,46 +53,12 @@ if TYPE_CHECKING:
     from pysciml.engines.native.run import Workspace
     from pysciml.problems import ODEProblem
 
-# Places in `at`: the next trajectory, the end of the batch, distances in floats between the
-# trajectories' initial states and parameters (0: shared), number of parameters, floats saved for a
-# trajectory, floats of a saved row.
-NEXT, LAST, U0_STEP, P_STEP, N_P, SIZE, WIDTH, AT_COUNT = range(8)
-
-# Places of the work counters in `it`, in the order of `Stats`.
-_COUNTERS = np.array([I_NF, I_NJ, I_NW, I_NSOLVE, I_NACC, I_NREJ])
 _CHUNK = 10_000  # steps between two looks at the stop signal
-
-# Compiling a model is for one thread: tracing it changes torch's defaults for a while.
-_compiling = Lock()
-
-
-@njit(**HELPER)
-def _restart(fl, it, buf, k, fl_start, it_start, u0s, at):  # type: ignore[no-untyped-def]
-    """The state of a fresh run of trajectory k."""
-    for i in range(fl.size):
-        fl[i] = fl_start[i]
-    for i in range(it.size):
-        it[i] = it_start[i]
-    start = k * at[U0_STEP]
-    for i in range(it[I_N]):
-        buf[i] = u0s[start + i]
 
 
 @njit(**HELPER)
 def _needs_python(code):  # type: ignore[no-untyped-def]
-    return code in (SWITCH, FACTOR, SOLVE)
-
-
-@njit(signature("void", "IiIFIII"), **ENTRY)
-def settle(it, code, at, out, codes, sums, counters):  # type: ignore[no-untyped-def]
-    """Trajectory at[NEXT] has ended: its code, NaN where it did not get to, its work counted."""
-    k = at[NEXT]
-    codes[k] = code
-    for i in range(k * at[SIZE] + it[I_SAVE] * at[WIDTH], (k + 1) * at[SIZE]):
-        out[i] = np.nan
-    for i in range(counters.size):
-        sums[i] += it[counters[i]]
-    at[NEXT] += 1
+    return code in (SWITCH, FACTOR, SOLVE, EVENT)
 
 
 @njit(signature("int64", "FIIFFFFFFFFFIFIFFFIIIII"), **ENTRY)
@@ -101,7 +75,7 @@ def explicit_many(  # type: ignore[no-untyped-def]
         if stop[0] != 0:
             return AGAIN
         k = at[NEXT]
-        _restart(fl, it, buf, k, fl_start, it_start, u0s, at)
+        restart(fl, it, buf, k, fl_start, it_start, u0s, at)
         p = ps[k * at[P_STEP] : k * at[P_STEP] + at[N_P]]
         u_out = out[k * at[SIZE] : (k + 1) * at[SIZE]]
         while True:
@@ -128,7 +102,7 @@ def rosenbrock_many(  # type: ignore[no-untyped-def]
         if stop[0] != 0:
             return AGAIN
         k = at[NEXT]
-        _restart(fl, it, buf, k, fl_start, it_start, u0s, at)
+        restart(fl, it, buf, k, fl_start, it_start, u0s, at)
         p = ps[k * at[P_STEP] : k * at[P_STEP] + at[N_P]]
         u_out = out[k * at[SIZE] : (k + 1) * at[SIZE]]
         while True:
@@ -154,9 +128,9 @@ def solve_many(
     stop: NDArray[np.int64],
 ) -> RawBatch:
     """See `ManyEngine.solve_many`."""
-    with _compiling:
+    with COMPILING:
         compiled = compiled_of(problem.model)
-        space = compiled.take(method)
+        space = compiled.take(method, options.events)
     try:
         return _ManyDrive(problem, method, options, space, batch, out, stop).solve_all()
     finally:
@@ -187,10 +161,10 @@ class _ManyDrive(Drive):
         self.rows, self.stop = out.reshape(count, times * self.width), stop
         self.fl_start, self.it_start = space.fl.copy(), space.it.copy()
         self.codes = np.full(count, AGAIN)
-        self.sums = np.zeros(len(_COUNTERS), dtype=np.int64)
+        self.sums = np.zeros(len(COUNTERS), dtype=np.int64)
         at = self.at = np.zeros(AT_COUNT, dtype=np.int64)
-        self.u0s, at[U0_STEP] = _rows(batch.u0)
-        self.ps, at[P_STEP] = _rows(batch.p)
+        self.u0s, at[U0_STEP] = rows_of(batch.u0)
+        self.ps, at[P_STEP] = rows_of(batch.p)
         at[LAST], at[N_P] = count, batch.p.shape[1]
         at[SIZE], at[WIDTH] = times * self.width, self.width
 
@@ -201,11 +175,11 @@ class _ManyDrive(Drive):
                 break
             if code == SWITCH:
                 self._switch()
-            else:
+            elif code != EVENT:
                 self.implicit.factor()
-            self._finish()
+            self._finish(code)
         self.rows[self.at[NEXT] :] = np.nan  # not begun
-        retcodes = np.array([_retcode(code) for code in self.codes.tolist()], dtype=object)
+        retcodes = np.array([retcode_of(code) for code in self.codes.tolist()], dtype=object)
         u = self.rows.reshape(len(self.rows), -1, self.width)
         return RawBatch(u, retcodes, self.method.name, Stats(*self.sums.tolist()))
 
@@ -213,7 +187,7 @@ class _ManyDrive(Drive):
         space, out, tableau = self.space, self.out, self.method.tableaus[0]
         where = (
             self.fl_start, self.it_start, self.u0s, self.ps, self.rows.reshape(-1), self.codes,
-            self.sums, _COUNTERS, self.at, self.stop,
+            self.sums, COUNTERS, self.at, self.stop,
         )  # fmt: skip
         if self.implicit is None:
             return int(explicit_many(
@@ -227,19 +201,23 @@ class _ManyDrive(Drive):
             self.saveat, self.tstops, out.t, out.d_t, out.d_c, self.idxs, *where,
         ))  # fmt: skip
 
-    def _finish(self) -> None:
+    def _finish(self, code: int) -> None:
         """Integrate trajectory at[NEXT] to its end, the way of a single solve."""
         k = int(self.at[NEXT])
         self.out.u = self.rows[k]
         start = k * int(self.at[P_STEP])
         self.p = self.ps[start : start + max(int(self.at[N_P]), 1)]
+        if self.events is not None:
+            self.events.happened.clear()
         try:
-            code = self.run()
+            end = self._event() if code == EVENT else EVENT
+            if end == EVENT:
+                end = self.run()
         except _Stopped:
-            code = AGAIN
+            end = AGAIN
         settle(
-            self.space.it, code, self.at, self.rows.reshape(-1), self.codes, self.sums,
-            _COUNTERS,
+            self.space.it, end, self.at, self.rows.reshape(-1), self.codes, self.sums,
+            COUNTERS,
         )  # fmt: skip
         if len(self.method.tableaus) > 1:  # the next one begins with the explicit method again
             self.side, self.implicit = 0, None
@@ -250,21 +228,5 @@ class _ManyDrive(Drive):
         super()._next_chunk(seconds)
 
     def _enter_implicit(self, tableau: RosenbrockTableau) -> None:
-        with _compiling:
+        with COMPILING:
             super()._enter_implicit(tableau)
-
-
-def _rows(array: Array) -> tuple[Array, int]:
-    """The rows one behind the other, and the distance between them: 0 when all are one row."""
-    count, length = array.shape
-    if length == 0:  # compiled code wants an address
-        return np.zeros(1), 0
-    if count == 1 or array.strides[0] == 0:
-        return np.array(array[0]), 0
-    return np.require(array, np.float64, ["C", "W"]).reshape(-1), length
-
-
-def _retcode(code: int) -> str:
-    if code == DONE:
-        return "Success"
-    return INTERRUPTED if code == AGAIN else RETCODES[code]

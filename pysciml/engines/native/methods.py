@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +65,7 @@ _ELSEWHERE = frozenset(
 )
 
 # Option -> where it goes. Those of the automatic methods bear SciML's AutoSwitch names.
-_CONTROL = {
+CONTROL = {
     "gamma": c.F_SAFETY,
     "safety": c.F_SAFETY,
     "qmin": c.F_QMIN,
@@ -147,22 +147,21 @@ def _unknown(name: str, key: str) -> ValueError:
 
 
 def _configure(name: str, tableaus: tuple[Tableau, ...], options: Mapping[str, Any]) -> Method:
-    known = list(_CONTROL)
+    known = list(CONTROL)
     implicit = any(isinstance(tableau, RosenbrockTableau) for tableau in tableaus)
     if len(tableaus) == 2:
         known += list(_SWITCH)
     if implicit:
         known.append("linsolve")
-    for key in options:
-        if key not in known:
-            raise ValueError(
-                f"unknown option {key!r} for the native {name}; known: {', '.join(sorted(known))}"
-            )
+    refuse_unknown(name, options, known)
     linsolve = options.get("linsolve", "auto")
     if linsolve not in LINSOLVE:
         raise ValueError(f"linsolve must be one of {', '.join(LINSOLVE)}; got {linsolve!r}")
     switch = {key: _number(key, options.get(key, default)) for key, default in _SWITCH.items()}
-    control = [_control(tableau, options) for tableau in tableaus]
+    control = [
+        controller(tableau.order, options, 1.2 if isinstance(tableau, RosenbrockTableau) else 1.0)
+        for tableau in tableaus
+    ]
     maxcount = [0] * len(tableaus)
     if len(tableaus) == 2:
         radius = tableaus[0].stability_radius  # type: ignore[union-attr]
@@ -174,18 +173,30 @@ def _configure(name: str, tableaus: tuple[Tableau, ...], options: Mapping[str, A
     return Method(name, tableaus, tuple(control), tuple(maxcount), linsolve)
 
 
-def _control(tableau: Tableau, options: Mapping[str, Any]) -> NDArray[np.float64]:
-    """The floats of a fresh run, with SciML's defaults of the PI controller."""
+def refuse_unknown(name: str, options: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Raise for an option that the method of this name does not have."""
+    for key in options:
+        if key not in known:
+            raise ValueError(
+                f"unknown option {key!r} for the native {name}; known: {', '.join(sorted(known))}"
+            )
+
+
+def controller(
+    order: float, options: Mapping[str, Any], steady: float = 1.0, qmax: float = 10.0
+) -> NDArray[np.float64]:
+    """The floats of a fresh run, with SciML's defaults of the PI controller.
+
+    `order`: of the step size in the local error. `steady`: up to which growth dt is kept.
+    """
     fl = np.zeros(c.F_INDEX_COUNT)
-    k = tableau.order
-    fl[c.F_SAFETY], fl[c.F_QMIN], fl[c.F_QMAX] = 0.9, 0.2, 10.0
-    fl[c.F_BETA1], fl[c.F_BETA2] = 7.0 / (10.0 * k), 2.0 / (5.0 * k)
-    fl[c.F_STEADY_LO] = 1.0
-    fl[c.F_STEADY_HI] = 1.2 if isinstance(tableau, RosenbrockTableau) else 1.0
+    fl[c.F_SAFETY], fl[c.F_QMIN], fl[c.F_QMAX] = 0.9, 0.2, qmax
+    fl[c.F_BETA1], fl[c.F_BETA2] = 7.0 / (10.0 * order), 2.0 / (5.0 * order)
+    fl[c.F_STEADY_LO], fl[c.F_STEADY_HI] = 1.0, steady
     fl[c.F_ERROLD], fl[c.F_DT_SWITCH] = 1e-4, 1.0
     for key, value in options.items():
-        if key in _CONTROL:
-            fl[_CONTROL[key]] = _number(key, value)
+        if key in CONTROL:
+            fl[CONTROL[key]] = _number(key, value)
     if not (0 < fl[c.F_SAFETY] <= 1 and 0 < fl[c.F_QMIN] < 1 < fl[c.F_QMAX]):
         raise ValueError(
             "the step controller needs 0 < gamma <= 1 and 0 < qmin < 1 < qmax; got gamma="
