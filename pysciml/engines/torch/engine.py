@@ -484,6 +484,8 @@ def _check_supported(problem: ODEProblem, method: str, options: SolveOptions) ->
             'engine="torch" cannot use a mass_matrix; engine="native" (Rodas5P) and '
             'engine="julia" can'
         )
+    if options.events:
+        raise UnsupportedError('engine="torch" has no events; engine="native" has')
     if options.tstops is not None:
         raise UnsupportedError(
             'engine="torch" has no tstops; engine="native" and engine="julia" have. '
