@@ -16,6 +16,7 @@ NAMES = (
     "gradients",
     "adjoint_memory",
     "odeint",
+    "training",
     "ensembles",
 )
 
