@@ -160,6 +160,37 @@ def robertson() -> Case:
     )
 
 
+class Stiff(torch.nn.Module):
+    """A network on the slow component; the fast one is drawn to it 1e4 times as fast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pull = torch.nn.Parameter(torch.tensor(1e4, dtype=torch.float64))
+        self.net = network(2, 8, 1)
+
+    def forward(self, t, u):
+        slow = self.net(u)[0]
+        return torch.stack([slow, self.pull * (torch.sin(u[0]) - u[1])])
+
+
+def stiff_network() -> Case:
+    problem = sml.ODEProblem(Stiff(), [1.0, 0.0], (0.0, 3.0))
+    ones = np.ones(2)
+    saveat = np.linspace(0, 3, 7)
+    return Case(
+        "stiff_network",
+        problem,
+        saveat,
+        _sum_of_squares(ones),
+        "Rodas5P",
+        1e-10,
+        1e-10,
+        ones,
+        1e-12,
+        1e-2,
+    )
+
+
 class Reaction(torch.nn.Module):
     """A field on a ring: diffusion, and a reaction that is a small network."""
 
@@ -187,5 +218,12 @@ def reaction_diffusion() -> Case:
 
 @functools.cache
 def cases() -> dict[str, Case]:
-    made = (lotka_volterra(), lorenz(), universal(), robertson(), reaction_diffusion())
+    made = (
+        lotka_volterra(),
+        lorenz(),
+        universal(),
+        robertson(),
+        reaction_diffusion(),
+        stiff_network(),
+    )
     return {case.name: case for case in made}

@@ -8,7 +8,14 @@ from sensitivity_cases import Case, cases
 
 import pysciml as sml
 
-NAMES = ("lotka_volterra", "lorenz", "universal", "robertson", "reaction_diffusion")
+NAMES = (
+    "lotka_volterra",
+    "lorenz",
+    "universal",
+    "robertson",
+    "reaction_diffusion",
+    "stiff_network",
+)
 
 
 def _gradient(case: Case, engine: str, **how) -> sml.Gradient:
