@@ -125,7 +125,8 @@ def solve_ensemble(
     Warns
     -----
     RuntimeWarning
-        Some trajectories failed; how many, and how. Statistics are of those that succeeded.
+        Some trajectories failed; how many, and how. Statistics are of those with the retcode
+        "Success"; those that a terminal event has ended are no failures, but left out, too.
 
     Raises
     ------

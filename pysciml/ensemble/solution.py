@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pysciml import validation as check
-from pysciml.engines.base import Array, SolveOptions, Stats
+from pysciml.engines.base import SUCCESSFUL, Array, SolveOptions, Stats
 from pysciml.ensemble.statistics import Moments, moments_of, quantiles_of
 from pysciml.solution import index_names
 
@@ -49,10 +49,11 @@ class EnsembleSolution:
         States; (n, len, k) when `save_idxs` kept k components. NaN from where a trajectory
         stopped. None when the ensemble was solved with keep="statistics".
     retcodes : (n,) array of str
-        "Success", SciML's name of what stopped the trajectory ("MaxIters", "Unstable", ...),
-        "Failure" when the workers that had it were lost, or "Interrupted" (Ctrl-C).
+        "Success", "Terminated" (by a terminal event), SciML's name of what stopped the trajectory
+        ("MaxIters", "Unstable", ...), "Failure" when the workers that had it were lost, or
+        "Interrupted" (Ctrl-C).
     count : int
-        Trajectories that succeeded: those the statistics are of.
+        Trajectories that reached the end ("Success"): those the statistics are of.
     mean, var, std, min, max, median : (len, *u0.shape) arrays
         Over these trajectories, at each time. `var` and `std` are unbiased (ddof=1).
     levels, quantiles : (k,) and (k, len, *u0.shape) arrays
@@ -93,13 +94,13 @@ class EnsembleSolution:
 
     @property
     def success(self) -> bool:
-        """Whether every trajectory was solved to the end."""
-        return self.count == len(self)
+        """Whether no trajectory failed."""
+        return len(self.failed) == 0
 
     @property
     def failed(self) -> NDArray[np.intp]:
-        """Numbers of the trajectories that were not."""
-        return np.flatnonzero(self.retcodes != "Success")
+        """Numbers of the trajectories that failed, or were not solved."""
+        return np.flatnonzero(~np.isin(self.retcodes, SUCCESSFUL))
 
     @property
     def count(self) -> int:
