@@ -18,6 +18,7 @@ from pysciml.engines.base import (
     RawSolution,
     SolveOptions,
 )
+from pysciml.engines.batches import solve_each
 from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class NativeEngine:
 
         Each trajectory is the one that `solve` gives, to the last bit.
         """
+        if problem.is_random:
+            return solve_each(self, problem, alg, options, batch, out, stop)
         from pysciml.engines.native import ensemble
 
         if alg is None:
