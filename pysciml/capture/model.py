@@ -176,7 +176,7 @@ class Model:
 
     @cached_property
     def along_itself(self) -> Model:
-        """The model of (df/du) f, for a result like the state: what Milstein's method takes of g."""
+        """The model of (df/du) f, for a result like the state; Milstein's method takes it of g."""
 
         def function(u: torch.Tensor, p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
             f = self.flat_function(u, p, t).reshape(u.shape)

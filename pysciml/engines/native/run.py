@@ -213,7 +213,7 @@ def solve(problem: ODEProblem, method: Method, options: SolveOptions) -> RawSolu
         compiled.give(space)
 
 
-def _tolerances(space: Workspace, options: SolveOptions) -> Array:
+def tolerances_of(space: Workspace, options: SolveOptions) -> Array:
     """abstol, then reltol, each one number or one per component."""
     tol, it, n = space.tol, space.it, space.n
     abstol, reltol = options.abstol, options.reltol
@@ -234,7 +234,7 @@ def _tolerances(space: Workspace, options: SolveOptions) -> Array:
     return tol
 
 
-def _parameters(space: Workspace, p: Array) -> Array:
+def parameters_of(space: Workspace, p: Array) -> Array:
     """A plain, writable copy of the parameters; long ones are not copied when they are plain."""
     size = p.size
     if size > 1000 and p.flags.writeable and p.flags.c_contiguous and p.dtype == np.float64:
@@ -247,19 +247,80 @@ def _parameters(space: Workspace, p: Array) -> Array:
     return space.p
 
 
-class Drive:
-    """One run, and the loop around the integrators: more room, Ctrl-C, a change of method."""
+class Loop:
+    """The loop around compiled code: more room, Ctrl-C, and what else is asked for in between."""
+
+    __slots__ = ("space",)
+
+    space: Any
+
+    def solve(self) -> RawSolution:
+        """Run to the end. A KeyboardInterrupt carries what there is as `partial`."""
+        try:
+            code = self.run()
+        except KeyboardInterrupt as stop:
+            said = f"interrupted at t = {self.space.fl.item(c.F_T):.8g}"
+            stop.partial = self.result(c.UNSTABLE, said)  # type: ignore[attr-defined]
+            stop.partial.retcode = "Failure"  # type: ignore[attr-defined]
+            raise
+        return self.result(code)
+
+    def run(self) -> int:
+        """Integrate to the end; returns the code of `common` that says how it ended."""
+        began = perf_counter()
+        while True:
+            code = self._advance()
+            if code == c.DONE:
+                return code
+            if code == c.GROW:
+                if not self._grow():
+                    return code
+            elif code == c.AGAIN:
+                now = perf_counter()
+                self._next_chunk(now - began)
+                began = now
+            else:
+                code = self._serve(code)
+                if code != c.AGAIN:
+                    return code
+
+    def _advance(self) -> int:
+        """Integrate until something is to be done here; returns a code of `common`."""
+        raise NotImplementedError
+
+    def _grow(self) -> bool:
+        """Make room: an array of the output is full. False: go no further."""
+        raise NotImplementedError
+
+    def _serve(self, code: int) -> int:
+        """Do what another code asks for. Returns AGAIN to go on, or the code to end with."""
+        return code
+
+    def result(self, code: int, message: str = "") -> RawSolution:
+        """What was computed, wrapped. Ends the use of the output arrays."""
+        raise NotImplementedError
+
+    def _next_chunk(self, seconds: float) -> None:
+        """Choose how many steps to take before Python looks for Ctrl-C again."""
+        it = self.space.it
+        done = max(int(it[c.I_ITER]), 1)
+        chunk = int(done * min(_CHUNK_SECONDS / max(seconds, 1e-6), 4.0))
+        it[c.I_CHUNK] = it[c.I_ITER] + max(1, min(chunk, 1_000_000))
+
+
+class Drive(Loop):
+    """One run, with changes of the method and events."""
 
     __slots__ = (
         "events", "idxs", "implicit", "method", "options", "out", "p", "poly", "problem", "saveat",
-        "side", "space", "tol", "tstops", "width",
+        "side", "tol", "tstops", "width",
     )  # fmt: skip
 
     def __init__(
         self, problem: ODEProblem, method: Method, options: SolveOptions, space: Workspace
     ) -> None:
         self.problem, self.method, self.options, self.space = problem, method, options, space
-        self._check()
+        _check(problem, method, options)
         fl, it, n = space.fl, space.it, space.n
         t0, t1 = problem.tspan
         fl[:] = method.control[0]
@@ -276,8 +337,8 @@ class Drive:
             it[c.I_ADAPTIVE] = 1
         it[c.I_MAXITERS] = options.maxiters
         it[c.I_CHUNK] = first_chunk(n)
-        self.tol = _tolerances(space, options)
-        self.p = _parameters(space, problem.p_flat)
+        self.tol = tolerances_of(space, options)
+        self.p = parameters_of(space, problem.p_flat)
         self.tstops = space.stop
         self.events: EventRun | None = None
         if space.watched is not None:
@@ -294,15 +355,8 @@ class Drive:
         self._make_room()
         self.side = 0  # which of the method's tableaus runs
         self.implicit: Any = None
-        self._begin()
-
-    def _check(self) -> None:
-        _check(self.problem, self.method, self.options)
-
-    def _begin(self) -> None:
-        """The last thing before the run."""
-        if not isinstance(self.method.tableaus[0], ExplicitTableau):
-            self._enter_implicit(self.method.tableaus[0])
+        if not isinstance(method.tableaus[0], ExplicitTableau):
+            self._enter_implicit(method.tableaus[0])
 
     def _make_room(self) -> None:
         """Arrays for what is saved."""
@@ -330,42 +384,7 @@ class Drive:
             out.d_t, out.d_c = np.empty(rows), np.empty(space.room * self.poly)
         self.out = out
 
-    def solve(self) -> RawSolution:
-        """Run to the end. A KeyboardInterrupt carries what there is as `partial`."""
-        try:
-            code = self.run()
-        except KeyboardInterrupt as stop:
-            said = f"interrupted at t = {self.space.fl.item(c.F_T):.8g}"
-            stop.partial = self.result(c.UNSTABLE, said)  # type: ignore[attr-defined]
-            stop.partial.retcode = "Failure"  # type: ignore[attr-defined]
-            raise
-        return self.result(code)
-
-    def run(self) -> int:
-        """Integrate to the end; returns the code of `common` that says how it ended."""
-        began = perf_counter()
-        while True:
-            code = self._advance()
-            if code == c.DONE:
-                return code
-            if code == c.GROW:
-                if not self._grow():
-                    return code
-            elif code == c.AGAIN:
-                now = perf_counter()
-                self._next_chunk(now - began)
-                began = now
-            elif code == c.SWITCH:
-                self._switch()
-            elif code == c.EVENT:
-                code = self._event()
-                if code != c.EVENT:
-                    return code
-            else:
-                return code
-
     def _advance(self) -> int:
-        """Integrate until something is to be done here; returns a code of `common`."""
         space, out = self.space, self.out
         if self.implicit is not None:
             code: int = self.implicit.run(
@@ -379,13 +398,21 @@ class Drive:
         )  # fmt: skip
 
     def _grow(self) -> bool:
-        """Make room: an array of the output is full. False: go no further."""
         self.more_rows()
         return True
 
     def more_rows(self) -> None:
         """Twice the room for the output."""
         self.out.grow(self.space.it, self.width, self.poly)
+
+    def _serve(self, code: int) -> int:
+        if code == c.SWITCH:
+            self._switch()
+            return c.AGAIN
+        if code == c.EVENT:
+            code = self._event()
+            return c.AGAIN if code == c.EVENT else code
+        return code
 
     def _event(self) -> int:
         assert self.events is not None
@@ -405,13 +432,6 @@ class Drive:
         far = (jump > options.abstol + options.reltol * np.abs(before)).any()
         if far and it[c.I_ADAPTIVE]:  # the step size is that of another place
             fl[c.F_DT], fl[c.F_ERROLD], it[c.I_GUESS] = 0.0, _FIRST_ERROR, 1
-
-    def _next_chunk(self, seconds: float) -> None:
-        """Choose how many steps to take before Python looks for Ctrl-C again."""
-        it = self.space.it
-        done = max(int(it[c.I_ITER]), 1)
-        chunk = int(done * min(_CHUNK_SECONDS / max(seconds, 1e-6), 4.0))
-        it[c.I_CHUNK] = it[c.I_ITER] + max(1, min(chunk, 1_000_000))
 
     def _switch(self) -> None:
         """Hand the state to the method's other tableau."""
@@ -436,7 +456,6 @@ class Drive:
         self.implicit.enter()
 
     def result(self, code: int, message: str = "") -> RawSolution:
-        """What was computed, wrapped. Ends the use of the output arrays."""
         space, out, options = self.space, self.out, self.options
         fl, n, width = space.fl, space.n, self.width
         it = space.it.tolist()
