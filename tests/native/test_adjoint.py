@@ -513,6 +513,9 @@ def test_wrong_calls() -> None:
         ENGINE.solve_with_pullback(
             problem, "Tsit5", options, AdjointOptions(sensealg="GaussAdjoint")
         )
+    for wrong in ({"dense": True}, {"dense": False, "save_idxs": np.array([0])}):
+        with pytest.raises(ValueError, match="whole states"):
+            ENGINE.solve_with_pullback(problem, "Tsit5", SolveOptions(**wrong), AdjointOptions())
     with pytest.raises(ValueError, match="Tsit6"):
         ENGINE.solve_with_pullback(problem, "Tsit6", options, AdjointOptions())
     with pytest.raises(ValueError, match="dt"):

@@ -28,6 +28,11 @@ def solve_with_pullback(
     problem: ODEProblem, method: Method, options: SolveOptions, adjoint: AdjointOptions
 ) -> tuple[RawSolution, DiscreteAdjoint]:
     """See `NativeEngine.solve_with_pullback`."""
+    if options.dense or options.save_idxs is not None:
+        raise ValueError(
+            "a solve with a pullback saves whole states and no dense output; got "
+            f"dense={options.dense}, save_idxs={options.save_idxs}"
+        )
     budget = {None: _LOG_BUDGET, True: 0, False: np.inf}[adjoint.checkpointing]
     refuse_corrections(options.events)
     compiled = compiled_of(problem.model)
