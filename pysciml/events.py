@@ -133,9 +133,11 @@ class PresetTimes(Event):
     affect: Function
 
     def __init__(self, times: Any, affect: Function) -> None:
-        at = np.unique(check.as_observations(times, "times", "a time, or a vector of times"))
-        if at.size == 0 or np.ndim(times) > 1:
-            raise ValueError(f"times must be a time, or a vector of them; got {times!r}")
+        expected = "a time, or a vector of times"
+        given = check.as_observations(times, "times", expected)
+        if given.size == 0 or given.ndim > 1:
+            raise ValueError(f"times must be {expected}; got {check.describe(times)}")
+        at = np.unique(given)
         if np.isnan(at).any():
             raise ValueError("times must be finite; got nan")
         _check_function(affect, "affect")
@@ -198,7 +200,9 @@ class Positive(Event):
     After each step, an entry below -abstol has the step refused and tried again with half the
     size; one between -abstol and 0 is set to 0 (L. F. Shampine, S. Thompson, J. A. Kierzenka,
     G. D. Byrne, "Non-negative solutions of ODEs", Appl. Math. Comput. 170 (2005) 556-569). Between
-    the steps nothing is changed. Needs an adaptive step.
+    the steps nothing is changed. It is for errors that make a positive solution negative; one that
+    does become negative is not followed: the solve creeps along zero until `maxiters`. Needs an
+    adaptive step.
 
     Parameters
     ----------
@@ -225,8 +229,9 @@ class ManifoldProjection(Event):
     """Known invariants: after each step, the state is moved to the nearest one that has them.
 
     The standard projection of E. Hairer, C. Lubich, G. Wanner, "Geometric numerical integration",
-    section IV.4, with the captured Jacobian; a step whose end cannot be projected is refused. The
-    state at t0 should fulfil the conditions.
+    section IV.4, with the captured Jacobian; a step whose end cannot be projected is refused.
+    Between the steps, and so at an event within one, the invariants are kept as well as the
+    tolerances ask. The state at t0 should have them.
 
     Parameters
     ----------

@@ -188,7 +188,8 @@ class ODEProblem(Problem):
 
     def _extras(self) -> str:
         mass = "" if self.mass_matrix is None else f", mass_matrix={_brief(self.mass_matrix)}"
-        events = f", {len(self.events)} events" if self.events else ""
+        count = len(self.events)
+        events = f", {count} event{'s' * (count > 1)}" if count else ""
         return mass + super()._extras() + events
 
 
