@@ -285,7 +285,7 @@ def solve_options(
     happening = problem.events
     if events is not None:
         happening += as_events(events, problem.u0.size)
-        if problem.is_random and happening:
+        if problem.kind != "ODEProblem" and happening:
             raise UnsupportedError(
                 f"there are no events for an {problem.kind}, only for ODEProblem"
             )
