@@ -57,6 +57,18 @@ def test_lynx_hare_ude(example):
     assert_picture("lynx_hare_ude")
 
 
+def test_bouncing_ball(example):
+    solution, fitted = example("bouncing_ball")["main"]()
+    fall = np.sqrt(2.0 * 1.5 / 9.81)
+    flights = 2.0 * fall * 0.8 ** np.arange(1, 4)
+    np.testing.assert_allclose(
+        solution.events[0].t, fall + np.cumsum([0.0, *flights]), rtol=0.0, atol=1e-9
+    )
+    assert fitted.p["restitution"] == pytest.approx(0.8, abs=0.005)
+    assert fitted.u0[0] == pytest.approx([1.5, 0.0], abs=0.05)
+    assert_picture("bouncing_ball")
+
+
 def test_spiral(example):
     error, timed = example("spiral")["main"](["--short"])
     assert error < 1.0  # one solve over all time, after short training; the spiral is 2 wide
