@@ -22,6 +22,7 @@ from pysciml.events import (
     Positive,
     PresetTimes,
 )
+from pysciml.jumps import DiscreteProblem, JumpProblem, Reaction
 from pysciml.problems import ODEProblem
 from pysciml.scipy_style import from_scipy
 from pysciml.sensitivity import (
@@ -48,16 +49,19 @@ __all__ = [
     "Comparison",
     "ContinuousEvent",
     "DiscreteEvent",
+    "DiscreteProblem",
     "EngineUnavailableError",
     "EnsembleSolution",
     "FitResult",
     "Gradient",
+    "JumpProblem",
     "ManifoldProjection",
     "ODEProblem",
     "PeriodicEvent",
     "Positive",
     "PresetTimes",
     "PyscimlError",
+    "Reaction",
     "SDEProblem",
     "Sensitivities",
     "Solution",

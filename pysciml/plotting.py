@@ -111,6 +111,9 @@ def _variable(entry: Any, names: tuple[str, ...]) -> Variable:
 def _samples(solution: Solution, denseplot: bool) -> tuple[Array, Array]:
     """Times and flat states to draw: of the interpolant if there is one."""
     times = solution.t
+    if denseplot and solution.has_dense and solution.problem.is_piecewise_constant:
+        states = solution.u.reshape(len(times), -1)
+        return np.repeat(times, 2)[1:], np.repeat(states, 2, axis=0)[:-1]
     if denseplot and solution.has_dense and len(times) > 1:
         per_step = max(2, min(_SMOOTH, _MOST_POINTS // len(times)))
         position = np.linspace(0.0, len(times) - 1, (len(times) - 1) * per_step + 1)

@@ -26,6 +26,8 @@ class Problem:
 
     kind: ClassVar[str]  # what engines call it
     is_random: ClassVar[bool] = False  # whether a solve needs a seed
+    is_piecewise_constant: ClassVar[bool] = False  # whether the state rests between its jumps
+    default_maxiters: ClassVar[int] = 100_000
     _source: Source
 
     def _set(self, u0: Any, tspan: Any, p: Any, names: Sequence[str] | None) -> None:

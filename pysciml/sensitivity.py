@@ -300,6 +300,9 @@ class _Setup:
         options: dict[str, Any],
     ) -> None:
         check_problem(problem, alg)
+        if problem.is_piecewise_constant:
+            kind = check.with_article(problem.kind)
+            raise UnsupportedError(f"there are no derivatives of the solution of {kind} yet")
         for name in ("save_idxs", "dense", "raise_on_failure", "save_noise"):
             if name in options:
                 raise TypeError(f"{name} has no meaning for derivatives of a solution")

@@ -97,7 +97,7 @@ def solve(
     dt: float | None = None,
     dtmin: float = 0.0,
     dtmax: float | None = None,
-    maxiters: int = 100_000,
+    maxiters: int | None = None,
     adaptive: bool = True,
     tstops: Any = None,
     save_idxs: Any = None,
@@ -131,7 +131,7 @@ def solve(
     dtmin, dtmax : float, optional
         Bounds of the step size.
     maxiters : int
-        Most steps to try.
+        Most steps to try. Default: 100 000; for a JumpProblem and a DiscreteProblem 10**9.
     adaptive : bool
         Whether the step follows the error. False needs `dt`.
     tstops : array, optional
@@ -226,7 +226,7 @@ def solve_options(
     dt: float | None = None,
     dtmin: float = 0.0,
     dtmax: float | None = None,
-    maxiters: int = 100_000,
+    maxiters: int | None = None,
     adaptive: bool = True,
     tstops: Any = None,
     save_idxs: Any = None,
@@ -258,7 +258,9 @@ def solve_options(
         dtmax = check.as_positive(dtmax, "dtmax")
         if dtmax < dtmin:
             raise ValueError(f"dtmax must be at least dtmin ({dtmin}); got {dtmax}")
-    if type(maxiters) is not int or maxiters < 1:
+    if maxiters is None:
+        maxiters = problem.default_maxiters
+    elif type(maxiters) is not int or maxiters < 1:
         maxiters = check.as_count(maxiters, "maxiters")
     if adaptive is not True:
         adaptive = check.as_flag(adaptive, "adaptive")
@@ -281,13 +283,14 @@ def solve_options(
         save_noise = check.as_flag(save_noise, "save_noise")
     elif seed is not None or save_noise is not False:
         name = "save_noise" if seed is None else "seed"
-        raise TypeError(f"{name} has no meaning for an {problem.kind}: nothing in it is random")
+        kind = check.with_article(problem.kind)
+        raise TypeError(f"{name} has no meaning for {kind}: nothing in it is random")
     happening = problem.events
     if events is not None:
         happening += as_events(events, problem.u0.size)
         if problem.kind != "ODEProblem" and happening:
             raise UnsupportedError(
-                f"there are no events for an {problem.kind}, only for ODEProblem"
+                f"there are no events for {check.with_article(problem.kind)}, only for ODEProblem"
             )
 
     return SolveOptions(
@@ -396,8 +399,9 @@ def failure_message(solution: Solution) -> str:
     if solution.engine == "torch":
         stiff = 'a stiff method (engine="native", alg="Rodas5P")'
     advice = _ADVICE.get(solution.retcode, _ADVICE_ELSE).format(stiff=stiff)
+    likely = "" if solution.problem.is_piecewise_constant else f" Likely {advice}."
     return (
         f"{solution.alg} on the {solution.engine} engine stopped before t = {t1:g} "
-        f"({solution.retcode}): {why}. Likely {advice}. The {len(solution.t)} saved states are in "
+        f"({solution.retcode}): {why}.{likely} The {len(solution.t)} saved states are in "
         "error.solution; raise_on_failure=False returns them instead of raising."
     )

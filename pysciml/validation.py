@@ -42,6 +42,11 @@ def describe(value: Any) -> str:
     return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
+def with_article(kind: str) -> str:
+    """A kind of problem as it is said aloud: an ODEProblem, a JumpProblem."""
+    return f"an {kind}" if kind.startswith(("O", "SD")) else f"a {kind}"
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The known names that look most like `name`, whatever their case, best first."""
     by_lower = {entry.lower(): entry for entry in known}

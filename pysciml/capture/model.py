@@ -213,7 +213,9 @@ def pushforward(
     return pullback(v)[0]
 
 
-def capture(f: Any, u0: Array, p: Any = None, t0: float = 0.0) -> Model:
+def capture(
+    f: Any, u0: Array, p: Any = None, t0: float = 0.0, shape: tuple[int, ...] | None = None
+) -> Model:
     """Trace `f` once and return it as a `Model`.
 
     Parameters
@@ -224,6 +226,7 @@ def capture(f: Any, u0: Array, p: Any = None, t0: float = 0.0) -> Model:
     u0: float64 array of the state's shape, () for a scalar.
     p: None, a number, an array, or a dict/named tuple of these.
     t0: time of the trace (it has no influence on the result).
+    shape: of f's result. Default: u0's.
 
     Raises
     ------
@@ -231,7 +234,7 @@ def capture(f: Any, u0: Array, p: Any = None, t0: float = 0.0) -> Model:
     """
     u0 = np.asarray(u0, dtype=np.float64)
     function, p = _own_parameters(f, p)
-    return _capture(f, function, _same, p, u0, u0.shape, t0)
+    return _capture(f, function, _same, p, u0, u0.shape if shape is None else shape, t0)
 
 
 def capture_pair(f: Any, g: Any, u0: Array, p: Any, shape: Shape) -> tuple[Model, Model]:

@@ -27,6 +27,7 @@ NAMES = tuple(_HOMES)
 
 #: The engines that have each kind of problem, the one that "auto" takes first.
 _HAVE = {"ODEProblem": NAMES, "SDEProblem": ("native", "torch")}
+_HAVE |= dict.fromkeys(("JumpProblem", "DiscreteProblem"), ("native",))
 _HAVE_EVENTS = ("native",)
 
 _log = logging.getLogger("pysciml")

@@ -457,9 +457,9 @@ WRONG_CALLS = [
         ("maxiters must be a whole number >= 1; got 1.5"),
     ),
     (
-        lambda: sml.solve(problem, maxiters=None),
+        lambda: sml.solve(problem, maxiters="many"),
         TypeError,
-        ("maxiters must be a whole number >= 1; got None"),
+        ("maxiters must be a whole number >= 1; got the string 'many'"),
     ),
     (
         lambda: sml.solve(problem, adaptive=False),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from pysciml.engines.base import (
 )
 from pysciml.engines.batches import solve_each
 from pysciml.errors import UnsupportedError
+from pysciml.jumps import DiscreteProblem, JumpProblem
 
 if TYPE_CHECKING:
     from pysciml.engines.native.methods import Method
@@ -50,10 +51,11 @@ class NativeEngine:
     def algorithms(self) -> tuple[str, ...]:
         """Names of the methods, as `solve` takes them."""
         from pysciml.engines.native import methods
+        from pysciml.engines.native.jumps import methods as of_jumps
 
-        return methods.NAMES
+        return (*methods.NAMES, *of_jumps.NAMES)
 
-    def solve(self, problem: ODEProblem, alg: str | None, options: SolveOptions) -> RawSolution:
+    def solve(self, problem: Any, alg: str | None, options: SolveOptions) -> RawSolution:
         """Integrate `problem` from tspan[0] to tspan[1] (which may lie before it).
 
         `alg`: a name out of `algorithms()`; None is AutoTsit5(Rodas5P), for tolerances below 1e-8
@@ -65,6 +67,10 @@ class NativeEngine:
         Raises ValueError for an unknown method or option, UnsupportedError for what only another
         engine has. A KeyboardInterrupt carries what was computed so far as `partial`.
         """
+        if isinstance(problem, (JumpProblem, DiscreteProblem)):
+            from pysciml.engines.native import jumps
+
+            return jumps.solve(problem, alg, options)
         if problem.is_random:
             raise UnsupportedError("SDEs are not in the native engine yet")
         if alg is None:
@@ -76,7 +82,7 @@ class NativeEngine:
 
     def solve_many(
         self,
-        problem: ODEProblem,
+        problem: Any,
         alg: str | None,
         options: SolveOptions,
         batch: Batch,
@@ -87,6 +93,10 @@ class NativeEngine:
 
         Each trajectory is the one that `solve` gives, to the last bit.
         """
+        if isinstance(problem, (JumpProblem, DiscreteProblem)):
+            from pysciml.engines.native import jumps
+
+            return jumps.solve_many(problem, alg, options, batch, out, stop)
         if problem.is_random:
             return solve_each(self, problem, alg, options, batch, out, stop)
         from pysciml.engines.native import ensemble
