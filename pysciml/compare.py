@@ -133,6 +133,11 @@ def compare(
     methods = _methods_of(names, algs)
     tolerances = _tolerance_pairs(abstol, reltol)
     times = save_times(_steps(problem) if saveat is None else saveat, problem.tspan)
+    if reference is None and (problem.events or options.get("events")):
+        raise ValueError(
+            "reference must be given for a problem with events, which SciPy cannot let change the "
+            "state; pass a solution with dense output"
+        )
     exact, source = _reference(problem, times, reference)
 
     table: list[dict[str, Any]] = []
