@@ -173,7 +173,7 @@ def _measure(run: Callable[[], Solution], exact: Array) -> dict[str, Any]:
     except PyscimlError as error:
         return _nothing("Failure", str(error))
     first = perf_counter() - start
-    if not solution.success:
+    if solution.retcode != "Success":
         return {**_nothing(solution.retcode, solution.message), "alg": solution.alg}
     return {
         "alg": solution.alg,
