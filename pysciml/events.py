@@ -8,6 +8,11 @@ that come first in the list happen first, each with the state that the one befor
 A solution is continuous from the right: at the time of an event, `saveat` and `sol(t)` give the
 state after it. A solve that saves every step has both, with the time repeated, and `sol.events` has
 them in any case.
+
+`gradient` and `fit` go through all events that happen at some times, by the adjoint; so not through
+`Positive` and `ManifoldProjection`, which correct every step. The times of continuous events move
+with the parameters, and states that are saved at them (by a terminal event, or a solve that saves
+every step) move along; all other saved times are fixed, discrete events included.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 
 import matplotlib as mpl
@@ -119,6 +120,37 @@ def test_an_ensemble_has_the_same_trajectories() -> None:
         for k in range(9):
             alone = sml.solve(problem.remake(p=p[k]), alg, "native", 0.25)
             assert (ensemble.u[k] == alone.u).all()
+
+
+def test_problems_with_events_travel() -> None:
+    """As they do to the workers of an ensemble."""
+    schedule = sml.PresetTimes([0.5], slowed)
+    problem = sml.ODEProblem(
+        falling, [1.0, 0.3], (0.0, 1.0), {"g": 9.81, "e": 0.8}, events=[BOUNCE, schedule]
+    )
+    there = pickle.loads(pickle.dumps(problem))
+    assert (sml.solve(there, "Tsit5", "native").u == sml.solve(problem, "Tsit5", "native").u).all()
+
+
+def slowed(u, p, t):
+    return 0.5 * u
+
+
+def test_a_comparison_needs_a_reference_with_the_events() -> None:
+    with pytest.raises(ValueError) as raised:
+        sml.compare(ball(), ["native"])
+    assert str(raised.value) == (
+        "reference must be given for a problem with events, which SciPy cannot let change the "
+        "state; pass a solution with dense output"
+    )
+    exact = sml.solve(ball(), "Vern7", "native", abstol=1e-12, reltol=1e-12)
+    compared = sml.compare(
+        ball(), ["native", "torch"], {"native": ["Tsit5"], "torch": [None]}, reltol=1e-8,
+        reference=exact, show=False,
+    )  # fmt: skip
+    native, torch = compared.table
+    assert native["error"] < 1e-7
+    assert torch["retcode"] == "Unsupported"
 
 
 def test_doses_show_in_the_repr() -> None:
