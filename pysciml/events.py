@@ -51,7 +51,10 @@ class ContinuousEvent(Event):
         found to rounding errors on the method's own interpolant. Where it only touches zero
         nothing happens, nor where it is zero to begin with.
     affect : callable, optional
-        `affect(u, p, t)` returns the state after the event. Default: the state stays.
+        `affect(u, p, t)` returns the state after the event. Default: the state stays. Events that
+        follow each other ever faster end the solve with the retcode "DtLessThanMin". A state that
+        is left at rest where the condition is zero, as by a ball that does not bounce at all, is
+        held there by the model or not at all: let the event be terminal, or f know of it.
     direction : 0, 1 or -1
         Which changes count: all, those from negative to positive, or those from positive to
         negative; in the direction of integration.
