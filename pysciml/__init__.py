@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pysciml.compare import Comparison, compare
+from pysciml.dynamical import DynamicalODEProblem, SecondOrderODEProblem
 from pysciml.ensemble import EnsembleSolution, solve_ensemble
 from pysciml.errors import (
     CaptureError,
@@ -34,6 +35,8 @@ from pysciml.sensitivity import (
 )
 from pysciml.solution import Solution
 from pysciml.solve import solve
+from pysciml.split import SplitODEProblem
+from pysciml.steady import SteadyStateProblem, SteadyStateSolution
 from pysciml.stochastic import SDEProblem
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ __all__ = [
     "ContinuousEvent",
     "DiscreteEvent",
     "DiscreteProblem",
+    "DynamicalODEProblem",
     "EngineUnavailableError",
     "EnsembleSolution",
     "FitResult",
@@ -63,9 +67,13 @@ __all__ = [
     "PyscimlError",
     "Reaction",
     "SDEProblem",
+    "SecondOrderODEProblem",
     "Sensitivities",
     "Solution",
     "SolveError",
+    "SplitODEProblem",
+    "SteadyStateProblem",
+    "SteadyStateSolution",
     "UnsupportedError",
     "compare",
     "fit",

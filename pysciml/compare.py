@@ -151,7 +151,9 @@ def compare(
         for alg in methods[name]:
             for tols in tolerances:
                 keywords = {"saveat": times, "abstol": tols[0], "reltol": tols[1], **options}
-                run = partial(solve, problem, alg, name, raise_on_failure=False, **keywords)
+                run: Callable[[], Any] = partial(
+                    solve, problem, alg, name, raise_on_failure=False, **keywords
+                )
                 table.append({**_row(name, alg, tols), **_measure(run, exact)})
     comparison = Comparison(table, unavailable, source)
     if show:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pysciml.solution import Solution
+from typing import Any
 
 
 class PyscimlError(Exception):
@@ -28,8 +25,9 @@ class UnsupportedError(PyscimlError, ValueError):
 
 
 class SolveError(PyscimlError, RuntimeError):
-    """A solve stopped early. What was computed until then is `error.solution`."""
+    """A solve stopped early. What was computed until then is `error.solution`, of the type that
+    the solve would have returned."""
 
-    def __init__(self, message: str, solution: Solution) -> None:
+    def __init__(self, message: str, solution: Any) -> None:
         super().__init__(message)
         self.solution = solution

@@ -14,9 +14,10 @@ from pysciml import engines
 from pysciml import validation as check
 from pysciml.engines.base import AdjointOptions, Array, Engine, RawSolution, SolveOptions
 from pysciml.errors import SolveError, UnsupportedError
-from pysciml.problems import ODEProblem
+from pysciml.problems import ODEProblem, Problem
 from pysciml.solution import Solution
-from pysciml.solve import check_problem, failure_message, solve_options
+from pysciml.solve import check_problem, failure_message, solve, solve_options
+from pysciml.steady import SteadyStateProblem, refuse_times, steady_pullback
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +43,7 @@ class Gradient:
         dloss/dt of each saved time, with `times=True`.
     p_flat : (n_p,) array
         dloss/dp, in the order of `problem.model.parameters.names`.
-    solution : Solution
+    solution : Solution or SteadyStateSolution
         What was solved.
     sensealg : str
         How the derivatives were computed.
@@ -53,7 +54,7 @@ class Gradient:
     u0: Array
     t: Array | None
     p_flat: Array
-    solution: Solution
+    solution: Any
     sensealg: str
 
 
@@ -84,7 +85,7 @@ class Sensitivities:
 
 
 def gradient(
-    problem: ODEProblem,
+    problem: ODEProblem | SteadyStateProblem,
     loss: Callable[..., Any],
     alg: str | None = None,
     engine: str = "auto",
@@ -104,10 +105,11 @@ def gradient(
 
     Parameters
     ----------
-    problem : ODEProblem
+    problem : ODEProblem or SteadyStateProblem
     loss : callable
         `loss(u)` or `loss(u, p)`, a scalar in torch operations: `u` is a float64 tensor of shape
-        (len(t), *u0.shape), the saved states; `p` has the structure of the problem's parameters.
+        (len(t), *u0.shape), the saved states, or the steady state, of u0's shape; `p` has the
+        structure of the problem's parameters.
     alg, engine, saveat, abstol, reltol, **options
         As for `solve`.
     sensealg : str
@@ -136,6 +138,17 @@ def gradient(
     SolveError
         The solve stopped early; there is no gradient.
     """
+    if isinstance(problem, SteadyStateProblem):
+        refuse_times(
+            saveat=saveat,
+            sensealg=None if sensealg == "auto" else sensealg,
+            times=times or None,
+            checkpointing=checkpointing,
+            adjoint_abstol=adjoint_abstol,
+            adjoint_reltol=adjoint_reltol,
+        )
+        tolerances = {"abstol": abstol, "reltol": reltol}
+        return _steady_gradient(problem, loss, alg, engine, wrt, {**tolerances, **options})
     setup = _Setup(problem, alg, engine, saveat, abstol, reltol, options)
     _check_loss(loss)
     method = _sensealg(sensealg, setup, wrt)
@@ -330,6 +343,41 @@ class _Setup:
             raise SolveError(failure_message(solution), solution)
 
 
+# -- steady states ---------------------------------------------------------------------------------
+def _steady_gradient(
+    problem: SteadyStateProblem,
+    loss: Callable[..., Any],
+    alg: str | None,
+    engine: str,
+    wrt: Sequence[str] | None,
+    options: dict[str, Any],
+) -> Gradient:
+    check_problem(problem, alg)
+    _check_loss(loss)
+    if "raise_on_failure" in options:
+        raise TypeError("raise_on_failure has no meaning for derivatives of a solution")
+    solution = solve(problem, alg, engine, **options)
+    u = solution.u.reshape(1, -1)
+    value, by_u, by_p = _loss_gradient(_of_one_state(loss), problem, u)
+    p = by_p + steady_pullback(problem, u[0], by_u[0])
+    return Gradient(
+        value=value,
+        p=_in_structure(problem, p) if wrt is None else _by_name(problem, p, wrt),
+        u0=np.zeros(problem.u0.shape),  # where the search begins does not move what it finds
+        t=None,
+        p_flat=p,
+        solution=solution,
+        sensealg="implicit function theorem",
+    )
+
+
+def _of_one_state(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """A loss of a state as one of the saved states, of which there is one."""
+    if _takes_p(loss):
+        return lambda u, p: loss(u[0], p)
+    return lambda u: loss(u[0])
+
+
 # -- forward ---------------------------------------------------------------------------------------
 def _tangent(setup: _Setup, chosen: Any, with_u0: bool) -> ODEProblem:
     from pysciml.tangent import tangent_problem
@@ -401,7 +449,7 @@ def _takes_p(loss: Callable[..., Any]) -> bool:
 
 
 def _evaluator(
-    loss: Callable[..., Any], problem: ODEProblem
+    loss: Callable[..., Any], problem: Problem
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """The loss on (len(t), *u0.shape) states and flat parameters, its result checked."""
     import torch
@@ -422,7 +470,7 @@ def _evaluator(
 
 
 def _loss_gradient(
-    loss: Callable[..., Any], problem: ODEProblem, u: Array
+    loss: Callable[..., Any], problem: Problem, u: Array
 ) -> tuple[float, Array, Array]:
     """The loss, and its gradient in the flat states and in the parameters themselves."""
     import torch
@@ -516,7 +564,7 @@ def _chosen(problem: ODEProblem, wrt: Sequence[str] | None) -> Any:
     return np.concatenate([_flat_indices(problem, name) for name in wrt]).astype(np.intp)
 
 
-def _flat_indices(problem: ODEProblem, name: Any) -> Any:
+def _flat_indices(problem: Problem, name: Any) -> Any:
     layout = problem.model.parameters
     for leaf in layout.leaves:
         if leaf.label == name:
@@ -528,11 +576,11 @@ def _flat_indices(problem: ODEProblem, name: Any) -> Any:
     raise ValueError(f"wrt names no parameter {name!r}{hint}; known: {', '.join(known[:12])}")
 
 
-def _in_structure(problem: ODEProblem, p: Array) -> Any:
+def _in_structure(problem: Problem, p: Array) -> Any:
     return problem.model.parameters.unflatten(p)
 
 
-def _by_name(problem: ODEProblem, p: Array, wrt: Sequence[str]) -> dict[str, Any]:
+def _by_name(problem: Problem, p: Array, wrt: Sequence[str]) -> dict[str, Any]:
     shapes = {leaf.label: leaf.shape for leaf in problem.model.parameters.leaves}
     return {name: p[_flat_indices(problem, name)].reshape(shapes.get(name, ()))[()] for name in wrt}
 

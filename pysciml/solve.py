@@ -6,7 +6,7 @@ import math
 import secrets
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -17,6 +17,12 @@ from pysciml.errors import SolveError, UnsupportedError
 from pysciml.events import Event, as_events
 from pysciml.problems import Problem
 from pysciml.solution import Solution
+from pysciml.steady import (
+    SteadyStateProblem,
+    SteadyStateSolution,
+    refuse_times,
+    solve_steady,
+)
 
 _MAX_SAVED = 100_000_000  # a smaller step in saveat than this allows is a slip
 
@@ -86,6 +92,31 @@ _ADVICE = {
 _ADVICE_ELSE = "the model or its input: look at the last states, check f, p and the tolerances"
 
 
+@overload
+def solve(  # type: ignore[overload-overlap]
+    problem: SteadyStateProblem,
+    alg: str | None = None,
+    engine: str = "auto",
+    *,
+    abstol: Any = 1e-6,
+    reltol: Any = 1e-3,
+    maxiters: int | None = None,
+    raise_on_failure: bool = True,
+) -> SteadyStateSolution: ...
+
+
+@overload
+def solve(
+    problem: Problem,
+    alg: str | None = None,
+    engine: str = "auto",
+    saveat: Any = None,
+    abstol: Any = 1e-6,
+    reltol: Any = 1e-3,
+    **options: Any,
+) -> Solution: ...
+
+
 def solve(
     problem: Problem,
     alg: str | None = None,
@@ -109,12 +140,12 @@ def solve(
     save_noise: bool = False,
     events: Sequence[Event] | None = None,
     **unknown: Any,
-) -> Solution:
+) -> Solution | SteadyStateSolution:
     """Solve a problem.
 
     Parameters
     ----------
-    problem : ODEProblem or SDEProblem
+    problem : ODEProblem, SDEProblem, SteadyStateProblem, ...
     alg : str, optional
         Method, by its SciML name ("Tsit5", "Rodas5P", "SOSRI", ...); on the torch engine also by
         torchdiffeq's and torchsde's. Default: a good one of the engine's, with automatic stiffness
@@ -159,6 +190,8 @@ def solve(
     Returns
     -------
     Solution
+        For a SteadyStateProblem, which takes of the options abstol, reltol, maxiters and
+        raise_on_failure, a SteadyStateSolution.
 
     Raises
     ------
@@ -172,6 +205,25 @@ def solve(
         Ctrl-C. On the native engine its `solution` holds what was computed.
     """
     check_problem(problem, alg)
+    if isinstance(problem, SteadyStateProblem):
+        if unknown:
+            raise TypeError(_unknown_options(unknown))
+        refuse_times(
+            saveat=saveat,
+            dt=dt,
+            dtmin=dtmin or None,
+            dtmax=dtmax,
+            adaptive=None if adaptive is True else adaptive,
+            tstops=tstops,
+            save_idxs=save_idxs,
+            save_everystep=None if save_everystep is True else save_everystep,
+            dense=dense,
+            alg_options=alg_options,
+            seed=seed,
+            save_noise=save_noise or None,
+            events=events,
+        )
+        return solve_steady(problem, alg, engine, abstol, reltol, maxiters, raise_on_failure)
     options = solve_options(
         problem,
         saveat,
@@ -241,6 +293,10 @@ def solve_options(
     """The options of `solve`, checked and normalised for an engine."""
     if unknown:
         raise TypeError(_unknown_options(unknown))
+    if isinstance(problem, SteadyStateProblem):
+        raise TypeError(
+            "a SteadyStateProblem has no solution over time; solve and gradient take it"
+        )
     tspan = problem.tspan
 
     # The plain values of a plain call pass by type alone; everything else goes through `check`.

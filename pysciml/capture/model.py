@@ -186,6 +186,14 @@ class Model:
         tape = self._tape_of(function, self._inputs())
         return Model(tape, function, self.state_shape, self.parameters, self.p_flat)
 
+    def part(self, name: str, rows: slice) -> Program:
+        """Some of the entries of f, without what only the others need."""
+
+        def part(u: torch.Tensor, p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            return self.flat_function(u, p, t)[rows]
+
+        return self._record(name, part)
+
     def sparsity(self) -> csr_array:
         """Pattern of `jac`: (n_out, n) booleans, True where df_i/du_j can be other than zero."""
         from pysciml.capture.sparsity import pattern

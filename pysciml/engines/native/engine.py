@@ -64,6 +64,8 @@ class NativeEngine:
         methods also linsolve ("auto", "dense", "banded", "sparse"); for automatic switching
         maxstiffstep, maxnonstiffstep, nonstifftol, stifftol, dtfac.
 
+        The symplectic methods take a separable `DynamicalODEProblem` and step by `dt`.
+
         Raises ValueError for an unknown method or option, UnsupportedError for what only another
         engine has. A KeyboardInterrupt carries what was computed so far as `partial`.
         """
@@ -78,6 +80,10 @@ class NativeEngine:
         method = None if options.algorithm else self._plain.get(alg)
         if method is None:
             method = self._method(alg, options)
+        if method.is_symplectic:
+            from pysciml.engines.native import symplectic
+
+            return symplectic.solve(problem, method, options)
         return self._run(problem, method, options)
 
     def solve_many(
@@ -105,6 +111,8 @@ class NativeEngine:
             alg = _default(problem, options)
         method = self._plain.get(alg) if not options.algorithm else None
         method = method or self._method(alg, options)
+        if method.is_symplectic:
+            return solve_each(self, problem, alg, options, batch, out, stop)
         return ensemble.solve_many(problem, method, options, batch, out, stop)
 
     def sensealgs(self) -> tuple[str, ...]:
@@ -135,6 +143,11 @@ class NativeEngine:
             alg = _default(problem, options)
         method = self._plain.get(alg) if not options.algorithm else None
         method = method or self._method(alg, options)
+        if method.is_symplectic:
+            raise UnsupportedError(
+                f"there is no gradient of {method.name} on the native engine; those of "
+                '"Tsit5", "Vern7" and the other Runge-Kutta methods are exact'
+            )
         return native_adjoint.solve_with_pullback(problem, method, options, adjoint)
 
     def _method(self, alg: str, options: SolveOptions) -> Method:

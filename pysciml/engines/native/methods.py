@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pysciml.engines.native import common as c
+from pysciml.engines.native import symplectic_tableau
 from pysciml.engines.native.classic import (
     BS3,
     DP5,
@@ -23,6 +24,7 @@ from pysciml.engines.native.classic import (
     RK4,
 )
 from pysciml.engines.native.rodas import RODAS4, RODAS5P, ROSENBROCK23, RosenbrockTableau
+from pysciml.engines.native.symplectic_tableau import SymplecticTableau
 from pysciml.engines.native.tableau import ExplicitTableau
 from pysciml.engines.native.tsit5 import TSIT5
 from pysciml.engines.native.verner import VERN6, VERN7
@@ -39,7 +41,9 @@ _AUTO = {
     for stem in ("Tsit5", "Vern7", "Vern6", "DP5")
     for stiff in _IMPLICIT
 }
-NAMES = (*_EXPLICIT, *_IMPLICIT, *_AUTO)
+# Any: a symplectic method has a driver of its own, and nothing else sees its tableau
+_SYMPLECTIC: dict[str, Any] = {t.name: t for t in symplectic_tableau.ALL}
+NAMES = (*_EXPLICIT, *_IMPLICIT, *_AUTO, *_SYMPLECTIC)
 
 # Methods of OrdinaryDiffEq and its sisters that a user may well ask for by name.
 _ELSEWHERE = frozenset(
@@ -56,9 +60,10 @@ _ELSEWHERE = frozenset(
     VCAB4 VCAB5 VCABM VCABM3 VCABM4 VCABM5 AN5 JVODE SSPRK22 SSPRK33 SSPRK43 SSPRK53 SSPRK54
     SSPRK63 SSPRK73 SSPRK83 SSPRK104 SSPRK432 SSPRK932 CarpenterKennedy2N54 RDPK3Sp35 RDPK3Sp49
     RDPK3Sp510 RDPK3SpFSAL35 RDPK3SpFSAL49 RDPK3SpFSAL510 ETDRK2 ETDRK3 ETDRK4 Exp4 EPIRK4s3A
-    EXPRB53s3 LawsonEuler NorsettEuler LinearExponential Magnus4 MagnusGL6 SymplecticEuler
-    VelocityVerlet Ruth3 McAte4 KahanLi6 KahanLi8 Yoshida6 SofSpa10 Nystrom4 DPRKN6 DPRKN12
-    FunctionMap IMEXEuler CNAB2 CNLF2 AitkenNeville ExtrapolationMidpointDeuflhard
+    EXPRB53s3 LawsonEuler NorsettEuler LinearExponential Magnus4 MagnusGL6 McAte2
+    McAte3 McAte42 McAte5 McAte8 PseudoVerletLeapfrog LeapfrogDriftKickDrift CalvoSanz4 SofSpa10
+    Nystrom4 DPRKN6 DPRKN12 FunctionMap IMEXEuler IMEXEulerARK CNAB2 CNLF2 SBDF SBDF3 SBDF4 ARS343
+    AitkenNeville ExtrapolationMidpointDeuflhard
     ImplicitEulerExtrapolation CompositeAlgorithm AutoVern9 AutoVern8 CVODE_BDF CVODE_Adams ARKODE
     IDA lsoda radau rodas dopri5 dop853 DefaultODEAlgorithm
     """.split()
@@ -108,6 +113,10 @@ class Method:
     def has_implicit(self) -> bool:
         return any(isinstance(tableau, RosenbrockTableau) for tableau in self.tableaus)
 
+    @property
+    def is_symplectic(self) -> bool:
+        return isinstance(self.tableaus[0], SymplecticTableau)
+
 
 def find(name: str, options: Mapping[str, Any]) -> Method:
     """The method called `name`, in SciML's spelling ("Tsit5", "Tsit5()", "AutoTsit5(Rodas5P())").
@@ -123,6 +132,9 @@ def find(name: str, options: Mapping[str, Any]) -> Method:
         tableaus = (_EXPLICIT[key],)
     elif key in _IMPLICIT:
         tableaus = (_IMPLICIT[key],)
+    elif key in _SYMPLECTIC:
+        refuse_unknown(key, options, ())
+        tableaus = (_SYMPLECTIC[key],)
     else:
         raise _unknown(name, key)
     return _configure(key, tableaus, options)
