@@ -1,0 +1,60 @@
+"""Euler-Maruyama and Euler-Heun, with fixed steps or with Lamba's choice of them.
+
+    Euler-Maruyama   v = u + h f(u) + g(u) dW                                     strong order 1/2
+    Euler-Heun       u + h/2 (f(u) + f(v)) + 1/2 (g(u) + g(v)) dW                 (Stratonovich)
+
+(P. E. Kloeden, E. Platen, "Numerical solution of stochastic differential equations", 10.2 and
+15.5). The error of both is estimated by their difference, which has the drift's and the noise's
+part of H. Lamba, "An adaptive timestepping algorithm for stochastic differential equations",
+J. Comput. Appl. Math. 161 (2003) 417-430.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from pysciml.engines.native.common import I_F, I_N, I_NF, ROW_U, ROW_UNEW
+from pysciml.engines.native.pointers import call_rhs, load, store
+from pysciml.engines.native.stochastic.common import (
+    I_G,
+    I_GSIZE,
+    INLINED,
+    ROW_ERR,
+    ROW_OWN,
+    TAB_OWN,
+    add_product,
+)
+
+TAB_HEUN = TAB_OWN  # 1: Euler-Heun
+ROW_F, ROW_F2, ROW_G = ROW_OWN, ROW_OWN + 1, ROW_OWN + 2
+
+
+def floats_needed(n: int, gsize: int) -> int:
+    """Floats of `buf`."""
+    return ROW_G * n + 2 * gsize
+
+
+@njit(**INLINED)
+def euler_step(it, tab, buf, p, work, work_g, tree, dw, t, h, tend, estimate):  # type: ignore[no-untyped-def]
+    """The state after a step of size h from t, and with `estimate` or Euler-Heun its error."""
+    n = it[I_N]
+    f, g, new, err = ROW_F * n, ROW_G * n, ROW_UNEW * n, ROW_ERR * n
+    call_rhs(it[I_F], buf, f, buf, ROW_U * n, p, t, work)
+    call_rhs(it[I_G], buf, g, buf, ROW_U * n, p, t, work_g)
+    it[I_NF] += 1
+    for i in range(n):
+        store(buf, new + i, load(buf, ROW_U * n + i) + h * load(buf, f + i))
+    add_product(it, buf, new, 1.0, g, tree, dw)
+    if not estimate and tab[TAB_HEUN] == 0:
+        return
+    f2, g2 = ROW_F2 * n, g + it[I_GSIZE]
+    call_rhs(it[I_F], buf, f2, buf, new, p, tend, work)
+    call_rhs(it[I_G], buf, g2, buf, new, p, tend, work_g)
+    it[I_NF] += 1
+    for i in range(n):
+        store(buf, err + i, 0.5 * h * (load(buf, f2 + i) - load(buf, f + i)))
+    add_product(it, buf, err, 0.5, g2, tree, dw)
+    add_product(it, buf, err, -0.5, g, tree, dw)
+    if tab[TAB_HEUN] == 1:
+        for i in range(n):
+            store(buf, new + i, load(buf, new + i) + load(buf, err + i))

@@ -1,0 +1,174 @@
+"""The SDE methods by name, and which problems each of them is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pysciml.engines.base import Array, SolveOptions
+from pysciml.engines.native.methods import CONTROL, controller, refuse_unknown
+from pysciml.engines.native.stochastic import euler, milstein, sri
+from pysciml.engines.native.stochastic.common import EULER, F_SDE_COUNT, MILSTEIN
+from pysciml.errors import UnsupportedError
+from pysciml.validation import did_you_mean
+
+if TYPE_CHECKING:
+    from pysciml.capture import Model
+    from pysciml.stochastic import SDEProblem
+
+_QMAX = 1.125  # errors are random: a step that grows fast is often rejected (SciML's choice)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """What a method is, and what it is for.
+
+    `order`: of the step size in the error estimate; None when there is none and the step is fixed.
+    """
+
+    name: str
+    ints: NDArray[np.int64]
+    noises: tuple[str, ...]
+    interpretations: tuple[str, ...]
+    order: float | None = None
+    tableau: sri.SriTableau | None = None
+
+    @property
+    def adaptive(self) -> bool:
+        return self.order is not None
+
+    @cached_property
+    def floats(self) -> Array:
+        return np.zeros(1) if self.tableau is None else self.tableau.floats
+
+    @property
+    def is_milstein(self) -> bool:
+        return bool(self.ints[0] == MILSTEIN)
+
+    def floats_needed(self, n: int, gsize: int) -> int:
+        """Floats of `buf`."""
+        if self.tableau is not None:
+            return sri.floats_needed(n, gsize, self.tableau.stages)
+        return milstein.floats_needed(n) if self.is_milstein else euler.floats_needed(n, gsize)
+
+
+def _euler(name: str, interpretation: str, order: float | None) -> Scheme:
+    heun = int(interpretation == "stratonovich")
+    return Scheme(name, np.array([EULER, 1, heun]), _ALL, (interpretation,), order)
+
+
+def _sri(name: str, tableau: sri.SriTableau) -> Scheme:
+    noises = _ALL if tableau.is_additive else _ALL[:2]
+    return Scheme(name, tableau.ints, noises, ("ito",), 1.5, tableau)
+
+
+_ALL = ("diagonal", "scalar", "general")
+_BOTH = ("ito", "stratonovich")
+_SCHEMES = {
+    scheme.name: scheme
+    for scheme in (
+        _sri("SOSRI", sri.SOSRI),
+        _sri("SRIW1", sri.SRIW1),
+        _sri("SOSRA", sri.SOSRA),
+        _sri("SRA1", sri.SRA1),
+        Scheme("RKMil", np.array([MILSTEIN, 1]), _ALL[:2], _BOTH),
+        _euler("EM", "ito", None),
+        _euler("LambaEM", "ito", 1.0),
+        _euler("EulerHeun", "stratonovich", None),
+        _euler("LambaEulerHeun", "stratonovich", 1.0),
+    )
+}
+NAMES = tuple(_SCHEMES)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A scheme with the floats that its step control starts with."""
+
+    name: str
+    tableaus: tuple[Scheme]
+    control: tuple[Array]
+    maxcount: tuple[int] = (0,)
+
+
+def find(alg: str | None, problem: SDEProblem, options: SolveOptions) -> Method:
+    """The method of that name, in SciML's spelling; None: the one for this kind of noise.
+
+    Raises ValueError for an unknown name or option, UnsupportedError for a method that is not for
+    the problem's noise or its interpretation.
+    """
+    name = _default(problem) if alg is None else alg.replace("()", "").strip()
+    scheme = _SCHEMES.get(name)
+    if scheme is None:
+        raise ValueError(
+            f"alg={alg!r} is not an SDE method of the native engine"
+            f"{did_you_mean(name, NAMES)}; there are {', '.join(NAMES)}"
+        )
+    _check_fits(scheme, problem)
+    _check_step(scheme, options)
+    return Method(name, (scheme,), (_control(scheme, options.algorithm),))
+
+
+def is_additive(model: Model) -> bool:
+    """Whether g is known not to depend on u."""
+    return _dependence(model)[0]
+
+
+def _default(problem: SDEProblem) -> str:
+    if is_additive(problem.noise_model):
+        return "SOSRA"
+    if problem.interpretation == "stratonovich":
+        return "LambaEulerHeun"
+    return "LambaEM" if problem.noise == "general" else "SOSRI"
+
+
+def _control(scheme: Scheme, options: Mapping[str, Any]) -> Array:
+    refuse_unknown(scheme.name, options, CONTROL if scheme.adaptive else ())
+    floats = np.zeros(F_SDE_COUNT)
+    control = controller(scheme.order or 1.0, options, qmax=_QMAX)
+    floats[: control.size] = control
+    return floats
+
+
+def _check_step(scheme: Scheme, options: SolveOptions) -> None:
+    if options.dt is None and not (scheme.adaptive and options.adaptive):
+        raise ValueError(
+            f"dt must be given for {scheme.name}: it steps by a fixed dt; got None. "
+            "SOSRI, SOSRA, LambaEM and LambaEulerHeun choose their steps"
+        )
+
+
+def _check_fits(scheme: Scheme, problem: SDEProblem) -> None:
+    """Refuse a method that would not converge, or not to what is meant."""
+    noise, interpretation = problem.noise, problem.interpretation
+    if noise not in scheme.noises:
+        raise _unsuited(scheme, f"noise={noise!r}", problem)
+    model = problem.noise_model
+    additive, own = _dependence(model)
+    if interpretation not in scheme.interpretations and not additive:
+        raise _unsuited(scheme, f"interpretation={interpretation!r}", problem)
+    if scheme.tableau is not None and scheme.tableau.is_additive and not additive:
+        raise _unsuited(scheme, "a g that depends on u", problem)
+    if scheme.is_milstein and noise == "diagonal" and not own:
+        raise _unsuited(scheme, "diagonal noise whose g_i depends on other entries of u", problem)
+
+
+def _unsuited(scheme: Scheme, what: str, problem: SDEProblem) -> UnsupportedError:
+    return UnsupportedError(
+        f"{scheme.name} is not for {what}; {_default(problem)} is, the default for this problem"
+    )
+
+
+def _dependence(model: Model) -> tuple[bool, bool]:
+    """Whether g does not depend on u, and whether g_i depends at most on u_i."""
+    found: tuple[bool, bool] | None = model.compiled.get("dependence")
+    if found is None:
+        rows, columns = model.sparsity().nonzero()
+        found = rows.size == 0, model.n == model.n_out and bool((rows == columns).all())
+        model.compiled["dependence"] = found
+    return found
