@@ -213,7 +213,7 @@ def solve(problem: ODEProblem, method: Method, options: SolveOptions) -> RawSolu
         compiled.give(space)
 
 
-def tolerances_of(space: Workspace, options: SolveOptions) -> Array:
+def tolerances_of(space: Any, options: SolveOptions) -> Array:
     """abstol, then reltol, each one number or one per component."""
     tol, it, n = space.tol, space.it, space.n
     abstol, reltol = options.abstol, options.reltol
@@ -234,7 +234,7 @@ def tolerances_of(space: Workspace, options: SolveOptions) -> Array:
     return tol
 
 
-def parameters_of(space: Workspace, p: Array) -> Array:
+def parameters_of(space: Any, p: Array) -> Array:
     """A plain, writable copy of the parameters; long ones are not copied when they are plain."""
     size = p.size
     if size > 1000 and p.flags.writeable and p.flags.c_contiguous and p.dtype == np.float64:
