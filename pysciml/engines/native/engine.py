@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,13 @@ from pysciml.engines.base import (
 from pysciml.engines.batches import solve_each
 from pysciml.errors import UnsupportedError
 from pysciml.jumps import DiscreteProblem, JumpProblem
+from pysciml.stochastic import SDEProblem
 
 if TYPE_CHECKING:
     from pysciml.engines.native.methods import Method
     from pysciml.problems import ODEProblem
 
+    _Problem = ODEProblem | SDEProblem | JumpProblem | DiscreteProblem
 
 _DISCRETE = "DiscreteAdjoint"
 
@@ -52,10 +54,11 @@ class NativeEngine:
         """Names of the methods, as `solve` takes them."""
         from pysciml.engines.native import methods
         from pysciml.engines.native.jumps import methods as of_jumps
+        from pysciml.engines.native.stochastic import methods as of_sdes
 
-        return (*methods.NAMES, *of_jumps.NAMES)
+        return (*methods.NAMES, *of_sdes.NAMES, *of_jumps.NAMES)
 
-    def solve(self, problem: Any, alg: str | None, options: SolveOptions) -> RawSolution:
+    def solve(self, problem: _Problem, alg: str | None, options: SolveOptions) -> RawSolution:
         """Integrate `problem` from tspan[0] to tspan[1] (which may lie before it).
 
         `alg`: a name out of `algorithms()`; None is AutoTsit5(Rodas5P), for tolerances below 1e-8
@@ -66,15 +69,25 @@ class NativeEngine:
 
         The symplectic methods take a separable `DynamicalODEProblem` and step by `dt`.
 
+        For an SDE, None is SOSRA when g does not depend on u; else SOSRI for diagonal and scalar
+        noise and LambaEM for general noise, both in the sense of Ito, and LambaEulerHeun in that of
+        Stratonovich. The path belongs to the seed and to dt: with dt, dt/2, dt/4, ... it is the
+        same whatever the method, the tolerances and saveat, and so it is without dt, where it is
+        that of tspan's length as dt. Times of saveat end a step, where it would otherwise not end.
+
+        For a JumpProblem, None is Direct, whose path belongs to the seed alone.
+
         Raises ValueError for an unknown method or option, UnsupportedError for what only another
         engine has. A KeyboardInterrupt carries what was computed so far as `partial`.
         """
+        if isinstance(problem, SDEProblem):
+            from pysciml.engines.native.stochastic import drive
+
+            return drive.solve(problem, alg, options)
         if isinstance(problem, (JumpProblem, DiscreteProblem)):
             from pysciml.engines.native import jumps
 
             return jumps.solve(problem, alg, options)
-        if problem.is_random:
-            raise UnsupportedError("SDEs are not in the native engine yet")
         if alg is None:
             alg = _default(problem, options)
         method = None if options.algorithm else self._plain.get(alg)
@@ -88,7 +101,7 @@ class NativeEngine:
 
     def solve_many(
         self,
-        problem: Any,
+        problem: _Problem,
         alg: str | None,
         options: SolveOptions,
         batch: Batch,
@@ -99,12 +112,14 @@ class NativeEngine:
 
         Each trajectory is the one that `solve` gives, to the last bit.
         """
+        if isinstance(problem, SDEProblem):
+            from pysciml.engines.native.stochastic import drive
+
+            return drive.solve_many(problem, alg, options, batch, out, stop)
         if isinstance(problem, (JumpProblem, DiscreteProblem)):
             from pysciml.engines.native import jumps
 
             return jumps.solve_many(problem, alg, options, batch, out, stop)
-        if problem.is_random:
-            return solve_each(self, problem, alg, options, batch, out, stop)
         from pysciml.engines.native import ensemble
 
         if alg is None:
