@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -115,6 +116,20 @@ def test_ctrl_c_returns_what_is_finished(decay, one_by_one, engine, keep):
         np.testing.assert_allclose(ensemble.u[done, :, 0], exact[done], rtol=1e-2)
         assert np.isnan(ensemble.u[~done]).all()
     np.testing.assert_allclose(ensemble.mean[:, 0], exact[done].mean(axis=0), rtol=1e-3)
+
+
+def test_batches_that_are_done_when_ctrl_c_comes_are_received(decay):
+    sml.solve_ensemble(decay, 10, **HOW)
+
+    def vary(problem, i):
+        if i == 12:
+            time.sleep(1.0)  # the batches before need a thousandth of it
+            raise KeyboardInterrupt
+        return problem.remake(p=[0.1 * i])
+
+    with pytest.warns(RuntimeWarning, match="28 Interrupted"):
+        ensemble = sml.solve_ensemble(decay, 40, prob_func=vary, batch_size=2, threads=4, **HOW)
+    assert (ensemble.retcodes == "Success").sum() == 12
 
 
 def test_ctrl_c_ends_compiled_code(decay):

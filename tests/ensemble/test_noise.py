@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -62,3 +64,21 @@ def test_noise_is_kept_by_single_solves_only(walk):
         "solve_ensemble has no option 'save_noise': solve(result.problem_at(i), "
         "seed=(result.seed, i), save_noise=True) has it"
     )
+
+
+def test_paths_of_the_native_engine_whatever_the_threads_and_the_executor():
+    problem = sml.SDEProblem(
+        lambda u, p, t: [p[0] * u[0]], lambda u, p, t: [p[1] * u[0]], [1.0], (0.0, 1.0), [0.5, 0.2]
+    )
+    how = {"engine": "native", "saveat": 0.25, "seed": 5, "progress": False}
+    one = sml.solve_ensemble(problem, 300, threads=1, **how)
+    two = sml.solve_ensemble(problem, 300, threads=2, batch_size=7, **how)
+    with ThreadPoolExecutor(2) as pool:
+        there = sml.solve_ensemble(problem, 300, executor=pool, batch_size=11, **how)
+    np.testing.assert_array_equal(two.u, one.u)
+    np.testing.assert_array_equal(there.u, one.u)
+    for i in (0, 17, 299):
+        alone = sml.solve(problem, engine="native", saveat=0.25, seed=(5, i))
+        np.testing.assert_array_equal(one.u[i], alone.u)
+    assert abs(one.mean[-1, 0] - np.exp(0.5)) < 5.0 * one.std[-1, 0] / np.sqrt(300)
+    assert len(np.unique(one.u[:, -1, 0])) == 300
