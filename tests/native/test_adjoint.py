@@ -15,13 +15,17 @@ from pysciml.engines.base import AdjointOptions, Cotangents, SolveOptions
 from pysciml.engines.native import adjoint
 from pysciml.engines.native.checkpoints import log_width
 from pysciml.engines.native.engine import NativeEngine
-from pysciml.engines.native.methods import find
+from pysciml.engines.native.methods import NAMES, find
+from pysciml.engines.native.tableau import ExplicitTableau
 from pysciml.errors import UnsupportedError
 from pysciml.problems import ODEProblem
 
 ENGINE = NativeEngine()
-EXPLICIT = [name for name in ENGINE.algorithms() if hasattr(find(name, {}).tableaus[0], "r")]
-EXPLICIT = [name for name in EXPLICIT if not name.startswith("Auto")]
+EXPLICIT = [
+    name
+    for name in NAMES
+    if isinstance(find(name, {}).tableaus[0], ExplicitTableau) and not name.startswith("Auto")
+]
 ROSENBROCK = ["Rodas5P", "Rodas4", "Rosenbrock23"]
 AUTOMATIC = ["AutoTsit5(Rodas5P)", "AutoVern7(Rodas5P)"]
 TIGHT = {"abstol": 1e-11, "reltol": 1e-11, "dense": False}
