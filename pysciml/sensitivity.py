@@ -324,7 +324,7 @@ class _Setup:
         self.options: SolveOptions = solve_options(
             problem, saveat, abstol, reltol, dense=False, **options
         )
-        self.engine: Engine = engines.for_problem(engine, problem, self.options.events)
+        self.engine: Engine = engines.for_problem(engine, problem, self.options.events, alg)
 
     def refuse_events(self) -> None:
         """For what the sensitivity equations are solved: they do not know how events jump."""

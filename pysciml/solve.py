@@ -246,7 +246,7 @@ def solve(
     )
     if raise_on_failure is not True:
         raise_on_failure = check.as_flag(raise_on_failure, "raise_on_failure")
-    runner = engines.for_problem(engine, problem, options.events)
+    runner = engines.for_problem(engine, problem, options.events, alg)
     try:
         raw = runner.solve(problem, alg, options)
     except KeyboardInterrupt as interrupt:

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pysciml.engines.base import Availability, Engine
+from pysciml.engines.native.symplectic_tableau import SYMPLECTIC
 from pysciml.errors import EngineUnavailableError, UnsupportedError
 from pysciml.validation import describe, did_you_mean
 
@@ -29,6 +30,7 @@ NAMES = tuple(_HOMES)
 _HAVE = {"ODEProblem": NAMES, "SDEProblem": ("native", "torch")}
 _HAVE |= dict.fromkeys(("JumpProblem", "DiscreteProblem"), ("native",))
 _HAVE_EVENTS = ("native",)
+_HAVE_SYMPLECTIC = ("native",)
 
 _log = logging.getLogger("pysciml")
 _loaded: dict[str, Engine] = {}
@@ -47,13 +49,20 @@ def get(name: str) -> Engine:
     return _load(name)
 
 
-def for_problem(name: str, problem: Problem, events: tuple[Event, ...] | None = None) -> Engine:
+def for_problem(
+    name: str,
+    problem: Problem,
+    events: tuple[Event, ...] | None = None,
+    alg: str | None = None,
+) -> Engine:
     """The engine of that name, or of the name "auto", if it has this kind of problem.
 
-    `events`: those of the solve; None for the problem's own.
+    `events`: those of the solve; None for the problem's own. `alg`: the method, where it decides.
     """
     able, what = _HAVE[problem.kind], problem.kind
-    if problem.events if events is None else events:
+    if alg is not None and alg.removesuffix("()") in SYMPLECTIC:
+        able, what = _HAVE_SYMPLECTIC, "symplectic methods"
+    elif problem.events if events is None else events:
         able, what = _HAVE_EVENTS, "events"
     if able is NAMES:
         return get(name)

@@ -144,7 +144,7 @@ def solve_ensemble(
         raise ValueError(f"keep must be 'all' or 'statistics'; got {check.describe(keep)}")
     show = check.as_flag(progress, "progress")
     size = None if batch_size is None else check.as_count(batch_size, "batch_size")
-    solver = engines.for_problem(engine, problem, checked.events)
+    solver = engines.for_problem(engine, problem, checked.events, alg)
     count = _threads(threads, executor, solver)
     begin = starts(problem, n, u0, p, prob_func, checked.seed if problem.is_random else seed)
     store = Store(begin, checked, keep, levels)

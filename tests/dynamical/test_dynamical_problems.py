@@ -242,6 +242,10 @@ WRONG_CALLS = [
         "and the other Runge-Kutta methods are exact",
     ),
     (
+        lambda: sml.solve(oscillator(), "Yoshida6", "torch", dt=0.1),
+        'engine="torch" has no symplectic methods; engine="native" has',
+    ),
+    (
         lambda: separable(alg="CalvoSanz4", dt=0.1),
         "alg='CalvoSanz4' is not in the native engine; it needs engine=\"julia\", which has every "
         "algorithm of OrdinaryDiffEq. Nearest names here: CandyRoz4.",

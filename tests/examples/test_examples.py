@@ -69,6 +69,16 @@ def test_bouncing_ball(example):
     assert_picture("bouncing_ball")
 
 
+def test_kepler(example):
+    module = example("kepler")
+    runs = module["main"](years=2000)
+    errors = {alg: np.abs(module["energy"](run.u) + 0.5) for alg, run in runs.items()}
+    for alg, bound in (("VelocityVerlet", 1e-4), ("KahanLi8", 1e-7)):
+        assert errors[alg][-100:].max() < 1.1 * errors[alg][:1200].max() < 1.1 * bound
+    assert errors["RK4"][-1] > 1e-3 > 10 * errors["RK4"][:1200].max()
+    assert_picture("kepler")
+
+
 def test_spiral(example):
     error, timed = example("spiral")["main"](["--short"])
     assert error < 1.0  # one solve over all time, after short training; the spiral is 2 wide

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pysciml.engines.native import common as c
-from pysciml.engines.native import symplectic_tableau
 from pysciml.engines.native.classic import (
     BS3,
     DP5,
@@ -24,7 +23,7 @@ from pysciml.engines.native.classic import (
     RK4,
 )
 from pysciml.engines.native.rodas import RODAS4, RODAS5P, ROSENBROCK23, RosenbrockTableau
-from pysciml.engines.native.symplectic_tableau import SymplecticTableau
+from pysciml.engines.native.symplectic_tableau import SYMPLECTIC, SymplecticTableau
 from pysciml.engines.native.tableau import ExplicitTableau
 from pysciml.engines.native.tsit5 import TSIT5
 from pysciml.engines.native.verner import VERN6, VERN7
@@ -42,7 +41,7 @@ _AUTO = {
     for stiff in _IMPLICIT
 }
 # Any: a symplectic method has a driver of its own, and nothing else sees its tableau
-_SYMPLECTIC: dict[str, Any] = {t.name: t for t in symplectic_tableau.ALL}
+_SYMPLECTIC: Mapping[str, Any] = SYMPLECTIC
 NAMES = (*_EXPLICIT, *_IMPLICIT, *_AUTO, *_SYMPLECTIC)
 
 # Methods of OrdinaryDiffEq and its sisters that a user may well ask for by name.

@@ -108,14 +108,17 @@ KAHANLI8 = composed(
         0.29501172360931029887096624,
     ],
 )
-ALL = (
-    SYMPLECTIC_EULER,
-    VELOCITY_VERLET,
-    VERLET_LEAPFROG,
-    RUTH3,
-    MCATE4,
-    CANDYROZ4,
-    YOSHIDA6,
-    KAHANLI6,
-    KAHANLI8,
-)
+SYMPLECTIC = {
+    tableau.name: tableau
+    for tableau in (
+        SYMPLECTIC_EULER,
+        VELOCITY_VERLET,
+        VERLET_LEAPFROG,
+        RUTH3,
+        MCATE4,
+        CANDYROZ4,
+        YOSHIDA6,
+        KAHANLI6,
+        KAHANLI8,
+    )
+}
