@@ -1,10 +1,8 @@
 """What the compiled loops of jumps and maps share: the layout of their state, and propensities.
 
 The state of a run lies in the arrays of `pysciml.engines.native.common`; these are the entries that
-only jumps and maps have. `buf` holds the state, the state that a step leads to, and the m
-propensities, one behind the other. `places` and `changes` are the rows of the stoichiometry without
-their zeros: row j has its columns at places[places[j]:places[j + 1]], and its entries at the same
-places of `changes`.
+only jumps and maps have. `buf` holds the state, the state that a step leads to, the m propensities,
+and a block of random numbers, one behind the other. `net` holds the rows of the stoichiometry.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ import math
 import numpy as np
 from numba import njit
 
+from pysciml.codegen.elementary import log
 from pysciml.engines.native.common import (
     F_INDEX_COUNT,
     F_T,
@@ -40,33 +39,55 @@ F_END, F_JUMP_COUNT = range(F_INDEX_COUNT, F_INDEX_COUNT + 2)
 
 MAP, DIRECT = range(2)
 
+BLOCK = 32  # so many pairs of random numbers are made at once, a power of two
+
 
 @njit(**HELPER)
 def propensities(fl, it, buf, p, work):  # type: ignore[no-untyped-def]
-    """The propensities at the present state, behind it in `buf`. False: one is no rate."""
-    a = 2 * it[I_N]
+    """The propensities at the present state, in their place in `buf`.
+
+    Returns their sum; NaN when one of them, I_REACTION, is no rate.
+    """
+    a, total = 2 * it[I_N], 0.0
     call_rhs(it[I_F], buf, a, buf, 0, p, fl[F_T], work)
     it[I_NF] += 1
     for j in range(it[I_M]):
         rate = load(buf, a + j)
         if not 0.0 <= rate < math.inf:
             it[I_REACTION] = j
-            return False
-    return True
+            return math.nan
+        total += rate
+    return total
 
 
 @njit(**HELPER)
-def draw(it):  # type: ignore[no-untyped-def]
-    """The next two numbers above 0 and below 1 of the run's stream."""
-    place, stream, key = np.uint64(it[I_DRAWN]), np.uint64(it[I_TRAJECTORY]), np.uint64(it[I_SEED])
-    one, two = philox(place, stream, key)
-    it[I_DRAWN] += 1
-    return unit(one), unit(two)
+def drawn(it, buf):  # type: ignore[no-untyped-def]
+    """Where the run's next exponential number lies in `buf`; BLOCK behind it a uniform one.
+
+    They belong to the seed, the trajectory and their number alone. They are made by the block, so
+    that the compiler makes vectors of the loops.
+    """
+    number, at = it[I_DRAWN], 2 * it[I_N] + it[I_M]
+    it[I_DRAWN] = number + 1
+    k = number & (BLOCK - 1)
+    if k == 0:
+        stream, key = np.uint64(it[I_TRAJECTORY]), np.uint64(it[I_SEED])
+        for i in range(BLOCK):
+            one, two = philox(np.uint64(number + i), stream, key)
+            store(buf, at + i, unit(one))
+            store(buf, at + BLOCK + i, unit(two))
+        for i in range(BLOCK):
+            store(buf, at + i, -log(load(buf, at + i)))
+    return at + k
 
 
 @njit(**HELPER)
-def happen(buf, at, times, j, places, changes):  # type: ignore[no-untyped-def]
-    """Reaction j happens so many times: the state at buf[at:] changes."""
-    for k in range(places[j], places[j + 1]):
-        i = at + places[k]
-        store(buf, i, load(buf, i) + times * load(changes, k))
+def happen(it, buf, at, times, j, net):  # type: ignore[no-untyped-def]
+    """Reaction j happens so many times: the state at buf[at:] changes.
+
+    Zeros are added as well: not to look for the others is faster, and the propensities are a loop
+    over everything anyway.
+    """
+    n = it[I_N]
+    for i in range(n):
+        store(buf, at + i, load(buf, at + i) + times * load(net, j * n + i))

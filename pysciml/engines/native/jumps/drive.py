@@ -87,11 +87,11 @@ class _Workspace:
         self.p = np.zeros(1)
         if isinstance(problem, JumpProblem):
             self.it[s.I_KIND], self.it[s.I_M] = s.DIRECT, model.n_out
-            self.places, self.changes = _rows_without_zeros(problem.stoichiometry)
+            self.net = problem.stoichiometry.reshape(-1).copy()
         else:
             self.it[s.I_KIND] = s.MAP
-            self.places, self.changes = np.zeros(1, dtype=np.int64), np.zeros(1)
-        self.buf = np.zeros(2 * self.n + int(self.it[s.I_M]))
+            self.net = np.zeros(1)
+        self.buf = np.zeros(2 * self.n + int(self.it[s.I_M]) + 2 * s.BLOCK)
 
 
 class JumpDrive(Loop):
@@ -145,7 +145,7 @@ class JumpDrive(Loop):
     def _advance(self) -> int:
         space = self.space
         return int(loop.run(
-            space.fl, space.it, space.buf, self.p, space.work, space.places, space.changes,
+            space.fl, space.it, space.buf, self.p, space.work, space.net,
             self.saveat, self.t, self.u, self.idxs,
         ))  # fmt: skip
 
@@ -166,7 +166,7 @@ class JumpDrive(Loop):
         at[SIZE], at[WIDTH] = self.saveat.size * width, width
         out.fill(np.nan)  # for those that are not begun
         loop.run_many(
-            space.fl, it, space.buf, space.work, space.places, space.changes, self.saveat, self.t,
+            space.fl, it, space.buf, space.work, space.net, self.saveat, self.t,
             self.idxs, space.fl.copy(), it.copy(), u0s, ps, out.reshape(-1), codes, sums, COUNTERS,
             at, stop,
         )  # fmt: skip
@@ -233,16 +233,6 @@ class _Steps:
     def __call__(self, times: Array) -> Array:
         found: Array = self._u[np.searchsorted(self._t, times, side="right") - 1]
         return found
-
-
-def _rows_without_zeros(stoichiometry: Array) -> tuple[NDArray[np.int64], Array]:
-    """`places` and `changes` of `common`."""
-    rows, columns = np.nonzero(stoichiometry)
-    m = len(stoichiometry)
-    starts = m + 1 + np.searchsorted(rows, np.arange(m + 1))
-    places = np.concatenate([starts, columns]).astype(np.int64)
-    changes = np.concatenate([np.zeros(m + 1), stoichiometry[rows, columns]])
-    return places, changes
 
 
 def _reads_time(program: Program) -> bool:

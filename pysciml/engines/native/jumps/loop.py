@@ -38,13 +38,14 @@ from pysciml.engines.native.common import (
     store_state,
 )
 from pysciml.engines.native.jumps.common import (
+    BLOCK,
     F_END,
     I_KIND,
     I_M,
     I_REACTION,
     I_TRAJECTORY,
     MAP,
-    draw,
+    drawn,
     happen,
     propensities,
 )
@@ -88,30 +89,25 @@ def _next_jump(fl, it, buf, p, work):  # type: ignore[no-untyped-def]
     """When the next reaction happens, and which: D. T. Gillespie's direct method (J. Phys. Chem. 81
     (1977) 2340-2361).
     """
-    if not propensities(fl, it, buf, p, work):
-        return math.nan
-    a, m = 2 * it[I_N], it[I_M]
-    whole = 0.0
-    for j in range(m):
-        whole += load(buf, a + j)
-    if whole == 0.0:
-        return math.inf
-    waiting, choice = draw(it)
-    # The choice is so far below 1 that its product with the whole is below the whole when rounded:
-    # a reaction is found, and one that can happen.
-    j, part = 0, load(buf, a)
-    while part <= choice * whole:
-        j += 1
-        part += load(buf, a + j)
+    whole = propensities(fl, it, buf, p, work)
+    if whole == 0.0 or np.isnan(whole):
+        return math.inf if whole == 0.0 else whole
+    at, a = drawn(it, buf), 2 * it[I_N]
+    # A uniform number is so far below 1 that its product with the sum is below it when rounded: the
+    # reaction is one that can happen.
+    chosen, part, j = load(buf, at + BLOCK) * whole, 0.0, 0
+    for i in range(it[I_M] - 1):
+        part += load(buf, a + i)
+        j += np.int64(part <= chosen)
     it[I_REACTION] = j
-    return fl[F_T] - math.log(waiting) / whole
+    return fl[F_T] + load(buf, at) / whole
 
 
-@njit(signature("int64", "FIFFFIFFFFI"), **ENTRY)
-def run(fl, it, buf, p, work, places, changes, saveat, t_out, u_out, idxs):  # type: ignore[no-untyped-def]
+@njit(signature("int64", "FIFFFFFFFI"), **ENTRY)
+def run(fl, it, buf, p, work, net, saveat, t_out, u_out, idxs):  # type: ignore[no-untyped-def]
     """Follow a path to F_END, or until something else has to be done first.
 
-    `places`, `changes`: see `common`; `t_out`, `u_out`: times and states of every step (or states
+    `net`: see `common`; `t_out`, `u_out`: times and states of every step (or states
     of saveat, by row). Returns one of the codes of `native.common`; calling again goes on where it
     stopped.
     """
@@ -141,16 +137,16 @@ def run(fl, it, buf, p, work, places, changes, saveat, t_out, u_out, idxs):  # t
             if it[I_KIND] == MAP:
                 copy_row(buf, 0, n, n)
             else:
-                happen(buf, 0, 1.0, it[I_REACTION], places, changes)
+                happen(it, buf, 0, 1.0, it[I_REACTION], net)
         if every:
             _save_step(fl, it, buf, t_out, u_out, idxs)
     _save_before(it, buf, math.inf, saveat, u_out, idxs)
     return DONE
 
 
-@njit(signature("int64", "FIFFIFFFIFIFFFIIIII"), **ENTRY)
+@njit(signature("int64", "FIFFFFFIFIFFFIIIII"), **ENTRY)
 def run_many(  # type: ignore[no-untyped-def]
-    fl, it, buf, work, places, changes, saveat, t_out, idxs,
+    fl, it, buf, work, net, saveat, t_out, idxs,
     fl_start, it_start, u0s, ps, out, codes, sums, counters, at, stop,
 ):  # fmt: skip
     """Follow the paths of trajectories from at[NEXT] on, one after the other; see `run`.
@@ -168,7 +164,7 @@ def run_many(  # type: ignore[no-untyped-def]
         p = ps[k * at[P_STEP] : k * at[P_STEP] + at[N_P]]
         u_out = out[k * at[SIZE] : (k + 1) * at[SIZE]]
         while True:
-            code = run(fl, it, buf, p, work, places, changes, saveat, t_out, u_out, idxs)
+            code = run(fl, it, buf, p, work, net, saveat, t_out, u_out, idxs)
             if code != AGAIN or stop[0] != 0:
                 break
             it[I_CHUNK] += _CHUNK
