@@ -50,6 +50,9 @@ class Outputs:
 
     def __init__(self, t: Array, happened: list[Happening], tdir: float) -> None:
         self.happened = happened
+        if not happened:
+            self.times = t.copy()
+            return
         moving = [row for each in happened for row in (each.row_before, each.row_after)]
         self._fixed = np.setdiff1d(np.arange(t.size), moving)
         when = np.array([each.t for each in happened])
@@ -63,6 +66,8 @@ class Outputs:
 
     def cotangents(self, ubar: Array) -> Array:
         """Those of the saved states, and zeros for those of the events, (len(times), n)."""
+        if not self.happened:
+            return ubar
         found = np.zeros((self._size, ubar.shape[1]))
         found[self._of_fixed] = ubar[self._fixed]
         return found
