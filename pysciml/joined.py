@@ -9,7 +9,7 @@ from typing import Any
 from pysciml import validation as check
 from pysciml.engines.base import Array
 from pysciml.events import Event
-from pysciml.problems import ODEProblem, Source, is_module, name_of
+from pysciml.problems import ODEProblem, Source, binds, is_module, name_of
 
 Function = Callable[..., Any]
 #: makes one right-hand side of the functions; known by its place in a module, to be pickled
@@ -73,9 +73,9 @@ def works_in_place(f: Any, name: str, *arguments: str) -> bool:
     except (TypeError, ValueError):  # some built-in functions have none
         return False
     count = len(arguments)
-    if _binds(signature, count):
+    if binds(signature, count):
         return False
-    if _binds(signature, count + 1):
+    if binds(signature, count + 1):
         return True
     raise TypeError(f"{name} must be {expected}; got {name_of(f)}{signature}")
 
@@ -90,11 +90,3 @@ def both_in_place(f1: Any, f2: Any, *arguments: str) -> bool:
             f"returns its result and {writes} writes it"
         )
     return first
-
-
-def _binds(signature: inspect.Signature, count: int) -> bool:
-    try:
-        signature.bind(*range(count))
-    except TypeError:
-        return False
-    return True

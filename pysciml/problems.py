@@ -255,15 +255,16 @@ def check_function(f: Any, name: str = "f") -> None:
         signature = inspect.signature(f)
     except (TypeError, ValueError):  # some built-in functions have none
         return
-    if _binds(signature, 3) or _binds(signature, 4):
+    if binds(signature, 3) or binds(signature, 4):
         return
     hint = ""
-    if _binds(signature, 2):
+    if binds(signature, 2):
         hint = f"; a SciPy-style {name}(t, u) goes through pysciml.from_scipy({name})"
     raise TypeError(f"{name} must be {expected}; got {name_of(f)}{signature}{hint}")
 
 
-def _binds(signature: inspect.Signature, count: int) -> bool:
+def binds(signature: inspect.Signature, count: int) -> bool:
+    """Whether a function takes so many positional arguments."""
     try:
         signature.bind(*range(count))
     except TypeError:

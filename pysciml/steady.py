@@ -319,4 +319,4 @@ def _polished(
 
 
 def _is_singular(jacobian: Array) -> bool:
-    return not np.linalg.cond(jacobian) < _SINGULAR
+    return not np.linalg.cond(jacobian, 1) < _SINGULAR

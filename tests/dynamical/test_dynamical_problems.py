@@ -180,8 +180,8 @@ WRONG_CALLS = [
         lambda: sml.solve(
             sml.ODEProblem(lambda u, p, t: u, [1.0, 0.0], (0, 1)), "Yoshida6", "native", dt=0.1
         ),
-        "Yoshida6 is symplectic and takes a DynamicalODEProblem or a SecondOrderODEProblem; got an "
-        "ODEProblem",
+        "Yoshida6 is symplectic and takes a DynamicalODEProblem or a SecondOrderODEProblem, but no "
+        "sensitivity equations of one; got an ODEProblem",
     ),
     (
         separable,

@@ -9,6 +9,7 @@ not depend on it: a changed step size would cost the energy's conservation.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numba import njit
 
 from pysciml.engines.base import RawSolution, SolveOptions
 from pysciml.engines.native import common as c
+from pysciml.engines.native.batch import COMPILING
 from pysciml.engines.native.common import (
     AGAIN,
     BAD_START,
@@ -216,6 +218,15 @@ class Halves:
         self.f1_takes_v = depends[0][:, :half].nnz > 0
         self.f2_takes_u = depends[1][:, half:].nnz > 0
         self.f1, self.f2 = map(compile_program, programs)
+        self._model = model
+
+    @cached_property
+    def is_linear(self) -> bool:
+        """Whether f2 is known to be linear in v: its derivative does not depend on v."""
+        from pysciml.capture.sparsity import pattern
+
+        half = self.n // 2
+        return bool(pattern(self._model.jvp, "u")[half:, :half].nnz == 0)
 
 
 class _Space:
@@ -266,7 +277,8 @@ def solve(problem: ODEProblem, method: Method, options: SolveOptions) -> RawSolu
     if not isinstance(problem, DynamicalODEProblem):
         raise UnsupportedError(
             f"{method.name} is symplectic and takes a DynamicalODEProblem or a "
-            f"SecondOrderODEProblem; got an {type(problem).__name__}"
+            "SecondOrderODEProblem, but no sensitivity equations of one; got an "
+            f"{type(problem).__name__}"
         )
     if options.events:
         raise UnsupportedError(
@@ -281,9 +293,11 @@ def solve(problem: ODEProblem, method: Method, options: SolveOptions) -> RawSolu
 def _separated(problem: ODEProblem, method: Method) -> Halves:
     """The halves of the right-hand side. Refuses a model that the method is not for."""
     model = problem.model
-    halves: Halves | None = model.compiled.get("halves")
-    if halves is None:
-        halves = model.compiled["halves"] = Halves(model)
+    with COMPILING:
+        halves: Halves | None = model.compiled.get("halves")
+        if halves is None:
+            halves = model.compiled["halves"] = Halves(model)
+        is_suited = not method.tableaus[0].linear or halves.is_linear  # type: ignore[union-attr]
     for found, what in (
         (halves.f1_takes_v, "f1 (dv/dt) depends on v"),
         (halves.f2_takes_u, "f2 (du/dt) depends on u"),
@@ -293,21 +307,9 @@ def _separated(problem: ODEProblem, method: Method) -> Halves:
                 f"{method.name} needs a separable system, dv/dt = f1(u, p, t) and "
                 f'du/dt = f2(v, p, t); here {what}. "Tsit5" or "Vern7" solves it'
             )
-    if method.tableaus[0].linear and not _is_linear(model):  # type: ignore[union-attr]
+    if not is_suited:
         raise UnsupportedError(
             f"{method.name} needs a quadratic kinetic energy, a du/dt that is linear in v; here it "
             'is not. "CandyRoz4" has the same order without that'
         )
     return halves
-
-
-def _is_linear(model: Model) -> bool:
-    """Whether du/dt is known to be linear in v: its derivative does not depend on v."""
-    found: bool | None = model.compiled.get("linear drift")
-    if found is None:
-        from pysciml.capture.sparsity import pattern
-
-        half = model.n // 2
-        found = pattern(model.jvp, "u")[half:, :half].nnz == 0
-        model.compiled["linear drift"] = found
-    return found
