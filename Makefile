@@ -29,5 +29,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) -e '.[dev]'
 	touch $@
 
+# Numba does not see that a compiled loop calls helpers of another file: after editing these, `make clean`.
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	find pysciml -name '*.nb[ci]' -delete
