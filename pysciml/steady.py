@@ -120,11 +120,9 @@ class _System:
     """The compiled f and Jacobian at the problem's parameters, as functions of the flat state."""
 
     def __init__(self, problem: SteadyStateProblem) -> None:
-        from pysciml.capture.sparsity import pattern
-
         self.problem = problem
         self.n = problem.u0.size
-        if pattern(problem.model.f, "t").nnz:
+        if not _is_autonomous(problem.model):
             raise ValueError(
                 "f of a SteadyStateProblem must not depend on t: there would be no steady state"
             )
@@ -186,7 +184,8 @@ def solve_steady(
         if alg is None and found.success and not _is_singular(system.jacobian(found.u.reshape(-1))):
             found = _polished(system, found, abstol, reltol, most)
     if must_succeed and not found.success:
-        raise SolveError(f"{found.alg} found no steady state: {found.message}", found)
+        hint = f' No flow ends in an unstable one; "{_ROOTFIND}" may find it.' if inner else ""
+        raise SolveError(f"{found.alg} found no steady state: {found.message}{hint}", found)
     return found
 
 
@@ -316,6 +315,15 @@ def _polished(
     if not root.success or np.linalg.norm(root.resid) > np.linalg.norm(found.resid):
         return found
     return replace(root, alg=f"{found.alg}, {root.alg}", stats=added(found.stats, root.stats))
+
+
+def _is_autonomous(model: Model) -> bool:
+    found: bool | None = model.compiled.get("autonomous")
+    if found is None:
+        from pysciml.capture.sparsity import pattern
+
+        found = model.compiled["autonomous"] = pattern(model.f, "t").nnz == 0
+    return found
 
 
 def _is_singular(jacobian: Array) -> bool:

@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from steady_cases import (
     GENE,
     binding,
@@ -82,6 +83,31 @@ def test_a_limit_cycle_is_no_steady_state():
     failed = sml.solve(brusselator(1.0, 3.0), maxiters=500, raise_on_failure=False)
     assert failed.retcode == "MaxIters"
     assert not failed.success
+
+
+def test_in_place_and_modules():
+    def in_place(du, u, p, t):
+        du[0] = p - u[0] ** 3
+
+    found = sml.solve(sml.SteadyStateProblem(in_place, [1.0], 8.0))
+    assert found.u == pytest.approx([2.0], rel=1e-13)
+
+    class Affine(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(1, 1)
+            with torch.no_grad():
+                self.layer.weight.fill_(-2.0)
+                self.layer.bias.fill_(3.0)
+
+        def forward(self, u):
+            return self.layer(u)
+
+    problem = sml.SteadyStateProblem(Affine(), [0.0])
+    assert sml.solve(problem).u == pytest.approx([1.5], rel=1e-13)
+    by_weights = sml.gradient(problem, lambda u: u[0]).p  # u = -bias/weight
+    assert by_weights["layer.bias"] == pytest.approx([0.5], rel=1e-12)
+    assert by_weights["layer.weight"] == pytest.approx(0.75, rel=1e-12)
 
 
 def test_no_root():
