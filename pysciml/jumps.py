@@ -138,6 +138,11 @@ class JumpProblem(Problem):
     def stoichiometry(self) -> Array:
         return self._source.stoichiometry
 
+    @property
+    def reactants(self) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """Of each reaction: the reactants' flat indices, and how many of each."""
+        return self._source.f.reactants
+
     def _set_u0(self, u0: Array) -> None:
         bad = (u0 < 0.0) | (u0 != np.floor(u0))
         if bad.any():
@@ -236,6 +241,7 @@ class _ReactionSource(Source):
     """Propensities with what the reactions change."""
 
     __slots__ = ("reactions", "stoichiometry")
+    f: Propensities
 
     def __init__(
         self,
@@ -256,7 +262,6 @@ class _ReactionSource(Source):
         from pysciml.capture import capture
         from pysciml.capture.numpy_style import with_traceable_math
 
-        assert isinstance(self.f, Propensities)
         rates = tuple(with_traceable_math(rate) for rate in self.f.rates)
         traced = Propensities(rates, self.f.reactants)
         try:

@@ -162,12 +162,14 @@ WRONG_CALLS = [
     (
         solved(alg="Tsit5"),
         ValueError,
-        "alg='Tsit5' is no method for a JumpProblem of the native engine; there is 'Direct'",
+        "alg='Tsit5' is no method for a JumpProblem of the native engine; there are 'Direct' and "
+        "'TauLeaping'",
     ),
     (
         solved(alg="NRM"),
         UnsupportedError,
-        "alg='NRM' is not in the native engine, whose method for a JumpProblem is 'Direct'",
+        "alg='NRM' is not in the native engine, whose methods for a JumpProblem are 'Direct' and "
+        "'TauLeaping'",
     ),
     (
         solved(engine="julia"),
@@ -178,6 +180,16 @@ WRONG_CALLS = [
         solved(engine="torch"),
         UnsupportedError,
         'engine="torch" has no JumpProblem; engine="native" has',
+    ),
+    (
+        solved(alg="TauLeaping", alg_options={"epsilon": 2}),
+        ValueError,
+        "epsilon must be a number between 0 and 1; got 2.0",
+    ),
+    (
+        solved(alg="TauLeaping", alg_options={"eps": 0.1}),
+        ValueError,
+        "unknown option 'eps' for the native TauLeaping; known: epsilon",
     ),
     (solved(dt=0.1), ValueError, "dt has no meaning for Direct, which makes no time steps"),
     (

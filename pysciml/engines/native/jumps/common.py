@@ -2,7 +2,8 @@
 
 The state of a run lies in the arrays of `pysciml.engines.native.common`; these are the entries that
 only jumps and maps have. `buf` holds the state, the state that a step leads to, the m propensities,
-and a block of random numbers, one behind the other. `net` holds the rows of the stoichiometry.
+a block of random numbers, and m marks of reactions, one behind the other. `net` holds the rows of
+the stoichiometry.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ from pysciml.engines.native.common import (
 from pysciml.engines.native.philox import philox, unit
 from pysciml.engines.native.pointers import call_rhs, load, store
 
-F_END, F_JUMP_COUNT = range(F_INDEX_COUNT, F_INDEX_COUNT + 2)
+(
+    F_END,  # of tspan
+    F_TAU,  # length of a leap; 0: choose it
+    F_EPSILON,  # part of itself that a propensity may change by in a leap
+    F_JUMP_COUNT,
+) = range(F_INDEX_COUNT, F_INDEX_COUNT + 4)
 
 (
     I_KIND,  # how the state moves: one of those below
@@ -33,11 +39,12 @@ F_END, F_JUMP_COUNT = range(F_INDEX_COUNT, F_INDEX_COUNT + 2)
     I_SEED,
     I_TRAJECTORY,
     I_DRAWN,  # pairs of random numbers that were drawn
-    I_REACTION,  # the one that happens next, or whose propensity is no rate
+    I_REACTION,  # the one that happens next (-1: the new state is there), or is out of order
+    I_EXACT,  # steps that tau-leaping is still to follow exactly
     I_JUMP_COUNT,
-) = range(I_INDEX_COUNT, I_INDEX_COUNT + 7)
+) = range(I_INDEX_COUNT, I_INDEX_COUNT + 8)
 
-MAP, DIRECT = range(2)
+MAP, DIRECT, LEAP = range(3)
 
 BLOCK = 32  # so many pairs of random numbers are made at once, a power of two
 
@@ -79,6 +86,20 @@ def drawn(it, buf):  # type: ignore[no-untyped-def]
         for i in range(BLOCK):
             store(buf, at + i, -log(load(buf, at + i)))
     return at + k
+
+
+@njit(**HELPER)
+def pick(fl, it, buf, whole):  # type: ignore[no-untyped-def]
+    """Which reaction happens next, by the propensities, whose sum is `whole` > 0; returns when."""
+    at, a = drawn(it, buf), 2 * it[I_N]
+    # A uniform number is so far below 1 that its product with the sum is below it when rounded: the
+    # reaction is one that can happen.
+    chosen, part, j = load(buf, at + BLOCK) * whole, 0.0, 0
+    for i in range(it[I_M] - 1):
+        part += load(buf, a + i)
+        j += np.int64(part <= chosen)
+    it[I_REACTION] = j
+    return fl[F_T] + load(buf, at) / whole
 
 
 @njit(**HELPER)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +23,7 @@ from pysciml.engines.native.batch import (
 )
 from pysciml.engines.native.jumps import common as s
 from pysciml.engines.native.jumps import loop
-from pysciml.engines.native.jumps.methods import find
+from pysciml.engines.native.jumps.methods import DIRECT, check_options, epsilon_of, find
 from pysciml.engines.native.run import (
     RETCODES,
     Loop,
@@ -38,14 +36,6 @@ from pysciml.errors import UnsupportedError
 from pysciml.jumps import DiscreteProblem, JumpProblem
 
 _FIRST_ROOM = 256  # rows of every step's output, before anything is known
-# Options of a solve without a meaning here, by their fields in SolveOptions.
-_WITHOUT_MEANING = {
-    "dt": "dt",
-    "dtmax": "dtmax",
-    "tstops": "tstops",
-    "algorithm": "alg_options",
-    "save_noise": "save_noise",
-}
 
 
 def solve(
@@ -77,7 +67,7 @@ def solve_many(
 class _Workspace:
     """Arrays of one run."""
 
-    def __init__(self, problem: JumpProblem | DiscreteProblem) -> None:
+    def __init__(self, problem: JumpProblem | DiscreteProblem, name: str) -> None:
         model = problem.model
         f = compiled_of(model).function("f")
         self.n, self.work = model.n, f.new_work()
@@ -86,12 +76,13 @@ class _Workspace:
         self.it[c.I_N], self.it[c.I_F] = model.n, f.address
         self.p = np.zeros(1)
         if isinstance(problem, JumpProblem):
-            self.it[s.I_KIND], self.it[s.I_M] = s.DIRECT, model.n_out
-            self.net = problem.stoichiometry.reshape(-1).copy()
+            self.it[s.I_KIND] = s.DIRECT if name == DIRECT else s.LEAP
+            self.it[s.I_M] = model.n_out
+            self.net, self.orders = problem.stoichiometry.reshape(-1).copy(), orders_of(problem)
         else:
-            self.it[s.I_KIND] = s.MAP
-            self.net = np.zeros(1)
-        self.buf = np.zeros(2 * self.n + int(self.it[s.I_M]) + 2 * s.BLOCK)
+            self.it[s.I_KIND], self.it[s.I_REACTION] = s.MAP, -1
+            self.net = self.orders = np.zeros(1)
+        self.buf = np.zeros(2 * self.n + 2 * int(self.it[s.I_M]) + 2 * s.BLOCK)
 
 
 class JumpDrive(Loop):
@@ -104,15 +95,17 @@ class JumpDrive(Loop):
     ) -> None:
         self.problem, self.options = problem, options
         self.name = find(problem, alg)
-        _check_options(problem, self.name, options)
+        check_options(problem, self.name, options)
         if isinstance(problem, JumpProblem) and _reads_time(problem.model.f):
             raise UnsupportedError(
                 f"a rate depends on t, and {self.name} takes the propensities to be constant from "
                 "one jump to the next; no engine of pysciml has rates that vary in between yet"
             )
-        space = self.space = _Workspace(problem)
+        space = self.space = _Workspace(problem, self.name)
         fl, it = space.fl, space.it
         fl[c.F_T], fl[s.F_END] = problem.tspan
+        fl[s.F_TAU] = options.dt or 0.0
+        fl[s.F_EPSILON] = epsilon_of(self.name, options)
         it[c.I_MAXITERS], it[c.I_CHUNK] = options.maxiters, first_chunk(space.n)
         it[s.I_SEED], it[s.I_TRAJECTORY] = options.seed or 0, options.trajectory
         self.p = parameters_of(space, problem.p_flat)
@@ -145,7 +138,7 @@ class JumpDrive(Loop):
     def _advance(self) -> int:
         space = self.space
         return int(loop.run(
-            space.fl, space.it, space.buf, self.p, space.work, space.net,
+            space.fl, space.it, space.buf, self.p, space.work, space.net, space.orders,
             self.saveat, self.t, self.u, self.idxs,
         ))  # fmt: skip
 
@@ -166,7 +159,7 @@ class JumpDrive(Loop):
         at[SIZE], at[WIDTH] = self.saveat.size * width, width
         out.fill(np.nan)  # for those that are not begun
         loop.run_many(
-            space.fl, it, space.buf, space.work, space.net, self.saveat, self.t,
+            space.fl, it, space.buf, space.work, space.net, space.orders, self.saveat, self.t,
             self.idxs, space.fl.copy(), it.copy(), u0s, ps, out.reshape(-1), codes, sums, COUNTERS,
             at, stop,
         )  # fmt: skip
@@ -235,6 +228,26 @@ class _Steps:
         return found
 
 
+def orders_of(problem: JumpProblem) -> Array:
+    """How fast propensities change with each species, for tau-leaping: (2, n), flat.
+
+    The highest order of the reactions that it is a reactant of, 0 for none; and how many of it take
+    part there. A species that a function reads counts as a reactant of second order at least.
+    """
+    orders = np.zeros((2, problem.u0.size))
+    reads = problem.model.sparsity().toarray()
+    for j, reactants in enumerate(problem.reactants):
+        total = sum(count for _, count in reactants)
+        for species, count in reactants:
+            if (total, count) > tuple(orders[:, species]):
+                orders[:, species] = total, count
+        if callable(problem.reactions[j].rate):
+            for species in np.flatnonzero(reads[j]).tolist():
+                if orders[0, species] < 2:
+                    orders[:, species] = 2, 1
+    return orders.reshape(-1)
+
+
 def _reads_time(program: Program) -> bool:
     """Whether the time is among what the output is computed from."""
     seen, left = set(), [program.output]
@@ -244,15 +257,3 @@ def _reads_time(program: Program) -> bool:
             seen.add(at)
             left.extend(program.nodes[at].args)
     return program.inputs[program.input_names.index("t")] in seen
-
-
-def _check_options(problem: Any, name: str, options: SolveOptions) -> None:
-    for field, shown in _WITHOUT_MEANING.items():
-        if getattr(options, field) not in (None, False, {}):
-            raise ValueError(f"{shown} has no meaning for {name}, which makes no time steps")
-    if options.events:
-        raise UnsupportedError(f"there are no events for a {problem.kind}, only for ODEProblem")
-    if isinstance(problem, DiscreteProblem) and options.saveat is not None:
-        broken = options.saveat[options.saveat != np.floor(options.saveat)]
-        if broken.size:
-            raise ValueError(f"saveat must be whole numbers for a DiscreteProblem; got {broken[0]}")

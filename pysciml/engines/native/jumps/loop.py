@@ -38,18 +38,18 @@ from pysciml.engines.native.common import (
     store_state,
 )
 from pysciml.engines.native.jumps.common import (
-    BLOCK,
+    DIRECT,
     F_END,
     I_KIND,
-    I_M,
     I_REACTION,
     I_TRAJECTORY,
     MAP,
-    drawn,
     happen,
+    pick,
     propensities,
 )
-from pysciml.engines.native.pointers import call_rhs, load
+from pysciml.engines.native.jumps.leap import next_leap
+from pysciml.engines.native.pointers import call_rhs
 
 _CHUNK = 10_000  # steps between two looks at the stop signal
 
@@ -90,26 +90,27 @@ def _next_jump(fl, it, buf, p, work):  # type: ignore[no-untyped-def]
     (1977) 2340-2361).
     """
     whole = propensities(fl, it, buf, p, work)
-    if whole == 0.0 or np.isnan(whole):
-        return math.inf if whole == 0.0 else whole
-    at, a = drawn(it, buf), 2 * it[I_N]
-    # A uniform number is so far below 1 that its product with the sum is below it when rounded: the
-    # reaction is one that can happen.
-    chosen, part, j = load(buf, at + BLOCK) * whole, 0.0, 0
-    for i in range(it[I_M] - 1):
-        part += load(buf, a + i)
-        j += np.int64(part <= chosen)
-    it[I_REACTION] = j
-    return fl[F_T] + load(buf, at) / whole
+    if whole > 0.0:
+        return pick(fl, it, buf, whole)
+    return math.inf if whole == 0.0 else whole
 
 
-@njit(signature("int64", "FIFFFFFFFI"), **ENTRY)
-def run(fl, it, buf, p, work, net, saveat, t_out, u_out, idxs):  # type: ignore[no-untyped-def]
+@njit(**HELPER)
+def _limit(fl, it, saveat):  # type: ignore[no-untyped-def]
+    """Where a leap ends at the latest: between its ends the path is not known."""
+    row = it[I_SAVE]
+    while row < saveat.size and saveat[row] <= fl[F_T]:
+        row += 1
+    return saveat[row] if row < saveat.size else fl[F_END]
+
+
+@njit(signature("int64", "FIFFFFFFFFI"), **ENTRY)
+def run(fl, it, buf, p, work, net, orders, saveat, t_out, u_out, idxs):  # type: ignore[no-untyped-def]
     """Follow a path to F_END, or until something else has to be done first.
 
-    `net`: see `common`; `t_out`, `u_out`: times and states of every step (or states
-    of saveat, by row). Returns one of the codes of `native.common`; calling again goes on where it
-    stopped.
+    `net`: see `common`; `orders`: see `drive.orders_of`; `t_out`, `u_out`: times and states of
+    every step (or states of saveat, by row). Returns one of the codes of `native.common`; calling
+    again goes on where it stopped.
     """
     n, every = it[I_N], it[I_EVERYSTEP] == 1
     if it[I_STARTED] == 0:
@@ -125,8 +126,10 @@ def run(fl, it, buf, p, work, net, saveat, t_out, u_out, idxs):  # type: ignore[
             return GROW
         if it[I_KIND] == MAP:
             tnew = _next_of_map(fl, it, buf, p, work)
-        else:
+        elif it[I_KIND] == DIRECT:
             tnew = _next_jump(fl, it, buf, p, work)
+        else:
+            tnew = next_leap(fl, it, buf, p, work, net, orders, _limit(fl, it, saveat))
         if np.isnan(tnew):
             return UNSTABLE
         _save_before(it, buf, tnew, saveat, u_out, idxs)
@@ -134,7 +137,7 @@ def run(fl, it, buf, p, work, net, saveat, t_out, u_out, idxs):  # type: ignore[
         if tnew <= fl[F_END]:
             it[I_ITER] += 1
             it[I_NACC] += 1
-            if it[I_KIND] == MAP:
+            if it[I_REACTION] < 0:
                 copy_row(buf, 0, n, n)
             else:
                 happen(it, buf, 0, 1.0, it[I_REACTION], net)
@@ -144,9 +147,9 @@ def run(fl, it, buf, p, work, net, saveat, t_out, u_out, idxs):  # type: ignore[
     return DONE
 
 
-@njit(signature("int64", "FIFFFFFIFIFFFIIIII"), **ENTRY)
+@njit(signature("int64", "FIFFFFFFIFIFFFIIIII"), **ENTRY)
 def run_many(  # type: ignore[no-untyped-def]
-    fl, it, buf, work, net, saveat, t_out, idxs,
+    fl, it, buf, work, net, orders, saveat, t_out, idxs,
     fl_start, it_start, u0s, ps, out, codes, sums, counters, at, stop,
 ):  # fmt: skip
     """Follow the paths of trajectories from at[NEXT] on, one after the other; see `run`.
@@ -164,7 +167,7 @@ def run_many(  # type: ignore[no-untyped-def]
         p = ps[k * at[P_STEP] : k * at[P_STEP] + at[N_P]]
         u_out = out[k * at[SIZE] : (k + 1) * at[SIZE]]
         while True:
-            code = run(fl, it, buf, p, work, net, saveat, t_out, u_out, idxs)
+            code = run(fl, it, buf, p, work, net, orders, saveat, t_out, u_out, idxs)
             if code != AGAIN or stop[0] != 0:
                 break
             it[I_CHUNK] += _CHUNK

@@ -1,30 +1,64 @@
-"""The methods for jumps and maps by name."""
+"""The methods for jumps and maps by name, and the options that they take."""
 
 from __future__ import annotations
 
+import numpy as np
+
+from pysciml.engines.base import SolveOptions
+from pysciml.engines.native.methods import refuse_unknown
 from pysciml.errors import UnsupportedError
 from pysciml.jumps import DiscreteProblem, JumpProblem
-from pysciml.validation import did_you_mean
+from pysciml.validation import as_real, did_you_mean
 
-_DIRECT, _MAP = "Direct", "FunctionMap"
-NAMES = (_DIRECT, _MAP)
-# Aggregators of JumpProcesses that a user may well ask for by name.
+DIRECT, LEAPING, _MAP = "Direct", "TauLeaping", "FunctionMap"
+NAMES = (DIRECT, LEAPING, _MAP)
+# Methods of JumpProcesses that a user may well ask for by name.
 _ELSEWHERE = (
     "DirectFW FRM FRMFW NRM SortingDirect DirectCR RSSA RSSACR RDirect Coevolve SSAStepper "
-    "TauLeaping SimpleTauLeaping CaoTauLeaping"
+    "SimpleTauLeaping CaoTauLeaping"
 ).split()
+_EPSILON = 0.03  # what Cao et al. advise
+# Options of a solve without a meaning for exact jumps and for maps.
+_OF_STEPS = ("dt", "dtmax", "tstops", "save_noise")
 
 
 def find(problem: JumpProblem | DiscreteProblem, alg: str | None) -> str:
     """The name of the method; None: the one for this kind of problem."""
-    own = _DIRECT if isinstance(problem, JumpProblem) else _MAP
-    if alg is None or alg.replace("()", "").strip() == own:
-        return own
-    if own == _DIRECT and alg in _ELSEWHERE:
+    own = (DIRECT, LEAPING) if isinstance(problem, JumpProblem) else (_MAP,)
+    name = own[0] if alg is None else alg.replace("()", "").strip()
+    if name in own:
+        return name
+    listed = " and ".join(map(repr, own))
+    if isinstance(problem, JumpProblem) and name in _ELSEWHERE:
         raise UnsupportedError(
-            f"alg={alg!r} is not in the native engine, whose method for a JumpProblem is {own!r}"
+            f"alg={alg!r} is not in the native engine, whose methods for a JumpProblem are {listed}"
         )
     raise ValueError(
         f"alg={alg!r} is no method for a {problem.kind} of the native engine"
-        f"{did_you_mean(alg, [own])}; there is {own!r}"
+        f"{did_you_mean(name, own)}; there {'are' if len(own) > 1 else 'is'} {listed}"
     )
+
+
+def epsilon_of(name: str, options: SolveOptions) -> float:
+    """By which part of itself a propensity may change in a leap; 0 for other methods."""
+    refuse_unknown(name, options.algorithm, ("epsilon",) if name == LEAPING else ())
+    if name != LEAPING:
+        return 0.0
+    expected = "a number between 0 and 1"
+    epsilon = as_real(options.algorithm.get("epsilon", _EPSILON), "epsilon", expected)
+    if not 0.0 < epsilon < 1.0:
+        raise ValueError(f"epsilon must be {expected}; got {epsilon}")
+    return epsilon
+
+
+def check_options(problem: JumpProblem | DiscreteProblem, name: str, options: SolveOptions) -> None:
+    """Refuse what has no meaning for the method."""
+    for option in _OF_STEPS[name == LEAPING :]:
+        if getattr(options, option) not in (None, False):
+            raise ValueError(f"{option} has no meaning for {name}, which makes no time steps")
+    if options.events:
+        raise UnsupportedError(f"there are no events for a {problem.kind}, only for ODEProblem")
+    if isinstance(problem, DiscreteProblem) and options.saveat is not None:
+        broken = options.saveat[options.saveat != np.floor(options.saveat)]
+        if broken.size:
+            raise ValueError(f"saveat must be whole numbers for a DiscreteProblem; got {broken[0]}")
