@@ -105,7 +105,7 @@ def gradient(
 
     Parameters
     ----------
-    problem : ODEProblem or SteadyStateProblem
+    problem : ODEProblem, SDEProblem (along the path of `seed`) or SteadyStateProblem
     loss : callable
         `loss(u)` or `loss(u, p)`, a scalar in torch operations: `u` is a float64 tensor of shape
         (len(t), *u0.shape), the saved states, or the steady state, of u0's shape; `p` has the
@@ -151,6 +151,8 @@ def gradient(
         return _steady_gradient(problem, loss, alg, engine, wrt, {**tolerances, **options})
     setup = _Setup(problem, alg, engine, saveat, abstol, reltol, options)
     _check_loss(loss)
+    if times and problem.is_random:
+        raise UnsupportedError("times=True is not there for noise: a path has no slope")
     method = _sensealg(sensealg, setup, wrt)
     adjoint = AdjointOptions(
         None if method == "adjoint" else method,
@@ -275,7 +277,7 @@ def hessian_vector(
     from pysciml.tangent import moving_tangent_problem
 
     setup = _Setup(problem, alg, engine, saveat, abstol, reltol, options)
-    setup.refuse_events()
+    setup.require_smooth()
     _check_loss(loss)
     if p is None and u0 is None:
         raise ValueError("p or u0 must be given: the vector that the Hessian is multiplied with")
@@ -326,8 +328,13 @@ class _Setup:
         )
         self.engine: Engine = engines.for_problem(engine, problem, self.options.events, alg)
 
-    def refuse_events(self) -> None:
-        """For what the sensitivity equations are solved: they do not know how events jump."""
+    def require_smooth(self) -> None:
+        """For what the sensitivity equations are solved: they know neither noise nor events."""
+        if self.problem.is_random:
+            raise UnsupportedError(
+                f"of {check.with_article(self.problem.kind)} there are first derivatives, and "
+                'backwards along a path: gradient(..., sensealg="adjoint")'
+            )
         if self.options.events:
             raise UnsupportedError(
                 "only first derivatives go through events, and backwards: "
@@ -382,7 +389,7 @@ def _of_one_state(loss: Callable[..., Any]) -> Callable[..., Any]:
 def _tangent(setup: _Setup, chosen: Any, with_u0: bool) -> ODEProblem:
     from pysciml.tangent import tangent_problem
 
-    setup.refuse_events()
+    setup.require_smooth()
     problem = setup.problem
     mass = problem.mass_matrix
     if mass is not None and np.linalg.matrix_rank(mass) < len(mass):
@@ -545,9 +552,9 @@ def _sensealg(name: Any, setup: _Setup, wrt: Sequence[str] | None) -> str:
         )
     if name != "auto":
         return name
-    if setup.engine.name == "torch" or setup.problem.mass_matrix is not None:
+    if setup.options.events or setup.problem.is_random or setup.engine.name == "torch":
         return "adjoint"
-    if setup.options.events:
+    if setup.problem.mass_matrix is not None:
         return "adjoint"
     count = setup.problem.u0.size + _chosen(setup.problem, wrt).size
     plain = isinstance(setup.options.abstol, float) and isinstance(setup.options.reltol, float)

@@ -10,6 +10,8 @@ from pysciml.engines.base import Array
 from pysciml.problems import Problem, Source, check_function, is_module, name_of
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
     from pysciml.capture import Model
 
 NOISES = ("diagonal", "scalar", "general")
@@ -94,6 +96,20 @@ class SDEProblem(Problem):
         if self.noise == "diagonal":
             return self.u0.shape
         return () if self.noise == "scalar" else self.noise_model.result_shape[-1:]
+
+    @property
+    def noise_pattern(self) -> csr_array:
+        """Which entries of g (flat) can depend on which of u: (entries of g, n) booleans."""
+        store = self.noise_model.compiled
+        if "pattern" not in store:
+            store["pattern"] = self.noise_model.sparsity()
+        found: csr_array = store["pattern"]
+        return found
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether g does not depend on u: then the two interpretations agree."""
+        return bool(self.noise_pattern.nnz == 0)
 
     def _like(self) -> SDEProblem:
         new = super()._like()

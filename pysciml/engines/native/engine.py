@@ -135,7 +135,11 @@ class NativeEngine:
         return (_DISCRETE,)
 
     def solve_with_pullback(
-        self, problem: ODEProblem, alg: str | None, options: SolveOptions, adjoint: AdjointOptions
+        self,
+        problem: ODEProblem | SDEProblem,
+        alg: str | None,
+        options: SolveOptions,
+        adjoint: AdjointOptions,
     ) -> tuple[RawSolution, Pullback]:
         """Integrate as `solve` does, and keep what differentiating it backwards takes.
 
@@ -143,6 +147,7 @@ class NativeEngine:
         with their sizes held fixed ("DiscreteAdjoint"), for all methods. Of `adjoint` it takes
         `checkpointing`: True keeps states that grow with the square root of the number of steps
         and takes the steps once more, False keeps every step, None keeps every step up to 64 MiB.
+        Of an SDE every step is kept; the noise is that of the seed.
 
         Raises what `solve` raises; the pullback raises ValueError for a cotangent of another shape
         than the saved states.
@@ -152,6 +157,10 @@ class NativeEngine:
                 f"sensealg={adjoint.sensealg!r} is not in the native engine, which has "
                 f'{_DISCRETE!r}; the algorithms of SciMLSensitivity need engine="julia"'
             )
+        if isinstance(problem, SDEProblem):
+            from pysciml.engines.native.stochastic import adjoint as stochastic_adjoint
+
+            return stochastic_adjoint.solve_with_pullback(problem, alg, options, adjoint)
         from pysciml.engines.native import adjoint as native_adjoint
 
         if alg is None:

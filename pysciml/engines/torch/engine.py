@@ -26,7 +26,9 @@ from pysciml.engines.base import (
     Stats,
 )
 from pysciml.engines.batches import added, solve_each
+from pysciml.engines.torch import stochastic
 from pysciml.errors import UnsupportedError
+from pysciml.stochastic import SDEProblem
 from pysciml.validation import did_you_mean
 
 if TYPE_CHECKING:
@@ -62,6 +64,10 @@ class TorchEngine:
     interpolant; it is made by a second solve on the first call. `maxiters` counts all steps of a
     solve, where torchdiffeq's own limit starts anew at each output time. `alg_options` are
     torchdiffeq's `options`.
+
+    An SDE goes to torchsde with its fixed step `dt`, by its default method when `alg` is None (srk,
+    euler for general noise, midpoint in the sense of Stratonovich). `alg_options` are torchsde's
+    `options`, and {"adaptive": True} is its adaptive stepping.
     """
 
     name = "torch"
@@ -76,11 +82,13 @@ class TorchEngine:
         return Availability(True)
 
     def algorithms(self) -> tuple[str, ...]:
-        return (*_METHODS, *_ALIASES)
+        return (*_METHODS, *stochastic.NAMES, *_ALIASES)
 
-    def solve(self, problem: ODEProblem, alg: str | None, options: SolveOptions) -> RawSolution:
-        if problem.is_random:
-            raise UnsupportedError("SDEs are not in the torch engine yet")
+    def solve(
+        self, problem: ODEProblem | SDEProblem, alg: str | None, options: SolveOptions
+    ) -> RawSolution:
+        if isinstance(problem, SDEProblem):
+            return stochastic.solve(problem, alg, options)
         method = _method(alg)
         _check_supported(problem, method, options)
         run = _Run(problem, method, options)
@@ -91,7 +99,7 @@ class TorchEngine:
 
     def solve_many(
         self,
-        problem: ODEProblem,
+        problem: ODEProblem | SDEProblem,
         alg: str | None,
         options: SolveOptions,
         batch: Batch,
@@ -102,10 +110,12 @@ class TorchEngine:
 
         A batch that fails is solved in halves, down to the trajectories that make it fail.
         """
-        if problem.is_random:
-            return solve_each(self, problem, alg, options, batch, out, stop)
         from pysciml.engines.torch import ensemble
 
+        if isinstance(problem, SDEProblem):
+            if not ensemble.can_be_batched(problem, batch):
+                return solve_each(self, problem, alg, options, batch, out, stop)
+            return stochastic.solve_many(problem, alg, options, batch, out)
         method = _method(alg)
         _check_supported(problem, method, options)
         if method == _SCIPY or not ensemble.can_be_batched(problem, batch):
@@ -139,13 +149,19 @@ class TorchEngine:
         return _SENSEALGS
 
     def solve_with_pullback(
-        self, problem: ODEProblem, alg: str | None, options: SolveOptions, adjoint: AdjointOptions
+        self,
+        problem: ODEProblem | SDEProblem,
+        alg: str | None,
+        options: SolveOptions,
+        adjoint: AdjointOptions,
     ) -> tuple[RawSolution, Pullback]:
         """Solve with `odeint` and backpropagate through it, or with `odeint_adjoint`.
 
         "backprop", the default, differentiates the very steps taken and keeps all of them in
         memory; "odeint_adjoint" solves the adjoint equation backwards, with `adjoint`'s tolerances.
         """
+        if isinstance(problem, SDEProblem):
+            return stochastic.solve_with_pullback(problem, alg, options, adjoint)
         sensealg = adjoint.sensealg or "backprop"
         method = _method(alg)
         _check_supported(problem, method, options)

@@ -17,7 +17,7 @@ from pysciml.engines.base import Array, Batch
 if TYPE_CHECKING:
     import torch
 
-    from pysciml.problems import ODEProblem
+    from pysciml.problems import Problem
 
 _log = logging.getLogger("pysciml")
 
@@ -25,7 +25,7 @@ _log = logging.getLogger("pysciml")
 class _BatchedModel:
     """The model's function on all rows of states and parameters at once."""
 
-    def __init__(self, problem: ODEProblem) -> None:
+    def __init__(self, problem: Problem) -> None:
         import torch
 
         self.state_shape = problem.u0.shape
@@ -35,7 +35,7 @@ class _BatchedModel:
 class BatchedProblem:
     """What `_Run` reads of a problem, for a batch: one more axis in front."""
 
-    def __init__(self, problem: ODEProblem, batch: Batch) -> None:
+    def __init__(self, problem: Problem, batch: Batch) -> None:
         count = len(batch.u0)
         self.tspan = problem.tspan
         self.u0: Array = np.array(batch.u0).reshape(count, *problem.u0.shape)
@@ -43,7 +43,7 @@ class BatchedProblem:
         self.model = _BatchedModel(problem)
 
 
-def can_be_batched(problem: ODEProblem, batch: Batch) -> bool:
+def can_be_batched(problem: Problem, batch: Batch) -> bool:
     """Whether torch can vectorise the user's function; if not, one line says why."""
     import torch
 

@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from numba import njit
 
-from pysciml.engines.native.common import F_INDEX_COUNT, HELPER, I_INDEX_COUNT, I_N
-from pysciml.engines.native.pointers import load, store
+from pysciml.engines.native.common import (
+    F_INDEX_COUNT,
+    HELPER,
+    I_INDEX_COUNT,
+    I_N,
+    I_NP,
+    add_to,
+)
+from pysciml.engines.native.pointers import call_jvp, load, store
 
 (
     F_T0,
@@ -21,6 +28,8 @@ from pysciml.engines.native.pointers import load, store
 (
     I_G,  # addresses of the noise function and of its derivative along itself
     I_GDG,
+    I_G_VJP,  # adjoint: of the products with their derivatives
+    I_GDG_VJP,
     I_M,  # number of Wiener processes
     I_GSIZE,  # floats of a value of g
     I_NOISE,  # how g enters: one of those below
@@ -38,7 +47,7 @@ from pysciml.engines.native.pointers import load, store
     I_SUM,
     I_SCRATCH,
     I_SDE_COUNT,
-) = range(I_INDEX_COUNT, I_INDEX_COUNT + 19)
+) = range(I_INDEX_COUNT, I_INDEX_COUNT + 21)
 
 DIAGONAL, SCALAR, GENERAL = range(3)
 
@@ -76,3 +85,28 @@ def add_product(it, buf, out, factor, g, x, at):  # type: ignore[no-untyped-def]
             for j in range(m):
                 acc += load(buf, g + i * m + j) * load(x, at + j)
             store(buf, out + i, load(buf, out + i) + factor * acc)
+
+
+@njit(**INLINED)
+def add_outer(it, buf, out, factor, w, x, at):  # type: ignore[no-untyped-def]
+    """buf[out:] += factor times the gradient in G of w . (G x), the transpose of `add_product`."""
+    n, m = it[I_N], it[I_M]
+    if it[I_NOISE] == DIAGONAL:
+        for i in range(n):
+            product = load(buf, w + i) * load(x, at + i)
+            store(buf, out + i, load(buf, out + i) + factor * product)
+    elif it[I_NOISE] == SCALAR:
+        add_to(buf, out, factor * load(x, at), buf, w, n)
+    else:
+        for i in range(n):
+            add_to(buf, out + i * m, factor * load(buf, w + i), x, at, m)
+
+
+@njit(**INLINED)
+def pull_back(it, address, buf, out, arg, w, p, t, work, bar):  # type: ignore[no-untyped-def]
+    """Add (d/du)^T w and (d/dp)^T w of a function at buf[arg:] to bar, w at buf[w:].
+
+    buf[out:] is left with them.
+    """
+    call_jvp(address, buf, out, buf, arg, p, t, buf, w, work)
+    add_to(bar, 0, 1.0, buf, out, it[I_N] + it[I_NP])

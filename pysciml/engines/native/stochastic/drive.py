@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pysciml.engines.base import Array, Batch, RawBatch, RawSolution, SolveOptions, Stats
+from pysciml.engines.lines import Lines
 from pysciml.engines.native import common as c
 from pysciml.engines.native.batch import (
     AT_COUNT,
@@ -230,10 +231,10 @@ class StochasticDrive(Loop):
         t = (self.t if self.every else self.saveat)[:rows]
         u = self.u.reshape(-1, self.idxs.size or self.space.n)[:rows]
         w = self.w.reshape(-1, *self.problem.noise_shape)[:rows] if options.save_noise else None
-        interpolate = _Lines(t, u) if options.dense else None
+        interpolate = Lines(t, u) if options.dense else None
         kept = slice(None)
         if self.every:
-            kept = self._kept(t)
+            kept = self.kept(t)
         if options.dense and options.save_idxs is not None:
             u = u[:, options.save_idxs]
         if code != c.DONE and not message:
@@ -249,11 +250,17 @@ class StochasticDrive(Loop):
             noise=None if w is None else w[kept],
         )
 
-    def _kept(self, t: Array) -> Any:
+    def kept(self, t: Array) -> Any:
         """Which of the steps' ends are the user's."""
         if self.options.saveat is not None:
             return np.isin(t, self.options.saveat)
         return slice(None) if self.options.save_everystep else [0, -1]
+
+    def ends(self, t: Array) -> Array:
+        """Times of the last stages of the steps between these; see `common.end_of_step`."""
+        end = t[1:]
+        before = end - 2.0 * c.EPS * (np.abs(end) + np.diff(t))
+        return np.where(np.isin(end, self.stops[:-1]), before, end)
 
     def _why(self, code: int) -> str:
         """Where it stopped, the likely cause, what to try."""
@@ -283,19 +290,3 @@ class StochasticDrive(Loop):
             "domain of f or g (sqrt of a negative number). Check f, g and p at the last state, or "
             "use a smaller dt."
         )
-
-
-class _Lines:
-    """Straight lines between the ends of the steps: times (m,) -> states (m, n)."""
-
-    def __init__(self, t: Array, u: Array) -> None:
-        self._t, self._u = t, u
-
-    def __call__(self, times: Array) -> Array:
-        t, u = self._t, self._u
-        if len(t) == 1:
-            return np.repeat(u, times.size, axis=0)
-        left = np.clip(np.searchsorted(t, times, side="right") - 1, 0, len(t) - 2)
-        theta = ((times - t[left]) / (t[left + 1] - t[left]))[:, None]
-        lines: Array = (1.0 - theta) * u[left] + theta * u[left + 1]
-        return lines

@@ -18,7 +18,6 @@ from pysciml.errors import UnsupportedError
 from pysciml.validation import did_you_mean
 
 if TYPE_CHECKING:
-    from pysciml.capture import Model
     from pysciml.stochastic import SDEProblem
 
 _QMAX = 1.125  # errors are random: a step that grows fast is often rejected (SciML's choice)
@@ -55,6 +54,14 @@ class Scheme:
         if self.tableau is not None:
             return sri.floats_needed(n, gsize, self.tableau.stages)
         return milstein.floats_needed(n) if self.is_milstein else euler.floats_needed(n, gsize)
+
+    def adjoint_floats(self, n: int, gsize: int, n_p: int) -> int:
+        """Floats of `buf` behind those, for the adjoint."""
+        if self.tableau is not None:
+            return sri.adjoint_floats(n, gsize, n_p, self.tableau.stages)
+        if self.is_milstein:
+            return milstein.adjoint_floats(n, n_p)
+        return euler.adjoint_floats(n, gsize, n_p)
 
 
 def _euler(name: str, interpretation: str, order: float | None) -> Scheme:
@@ -114,13 +121,8 @@ def find(alg: str | None, problem: SDEProblem, options: SolveOptions) -> Method:
     return Method(name, (scheme,), (_control(scheme, options.algorithm),))
 
 
-def is_additive(model: Model) -> bool:
-    """Whether g is known not to depend on u."""
-    return _dependence(model)[0]
-
-
 def _default(problem: SDEProblem) -> str:
-    if is_additive(problem.noise_model):
+    if problem.is_additive:
         return "SOSRA"
     if problem.interpretation == "stratonovich":
         return "LambaEulerHeun"
@@ -148,13 +150,11 @@ def _check_fits(scheme: Scheme, problem: SDEProblem) -> None:
     noise, interpretation = problem.noise, problem.interpretation
     if noise not in scheme.noises:
         raise _unsuited(scheme, f"noise={noise!r}", problem)
-    model = problem.noise_model
-    additive, own = _dependence(model)
-    if interpretation not in scheme.interpretations and not additive:
+    if interpretation not in scheme.interpretations and not problem.is_additive:
         raise _unsuited(scheme, f"interpretation={interpretation!r}", problem)
-    if scheme.tableau is not None and scheme.tableau.is_additive and not additive:
+    if scheme.tableau is not None and scheme.tableau.is_additive and not problem.is_additive:
         raise _unsuited(scheme, "a g that depends on u", problem)
-    if scheme.is_milstein and noise == "diagonal" and not own:
+    if scheme.is_milstein and noise == "diagonal" and not _own(problem):
         raise _unsuited(scheme, "diagonal noise whose g_i depends on other entries of u", problem)
 
 
@@ -164,11 +164,7 @@ def _unsuited(scheme: Scheme, what: str, problem: SDEProblem) -> UnsupportedErro
     )
 
 
-def _dependence(model: Model) -> tuple[bool, bool]:
-    """Whether g does not depend on u, and whether g_i depends at most on u_i."""
-    found: tuple[bool, bool] | None = model.compiled.get("dependence")
-    if found is None:
-        rows, columns = model.sparsity().nonzero()
-        found = rows.size == 0, model.n == model.n_out and bool((rows == columns).all())
-        model.compiled["dependence"] = found
-    return found
+def _own(problem: SDEProblem) -> bool:
+    """Whether g_i depends on u_i at most."""
+    rows, columns = problem.noise_pattern.nonzero()
+    return bool((rows == columns).all())

@@ -12,16 +12,29 @@ from __future__ import annotations
 
 from numba import njit
 
-from pysciml.engines.native.common import I_F, I_N, I_NF, ROW_U, ROW_UNEW
+from pysciml.engines.native.common import (
+    I_F,
+    I_N,
+    I_NF,
+    I_VJP,
+    ROW_U,
+    ROW_UNEW,
+    add_to,
+    clear,
+)
 from pysciml.engines.native.pointers import call_rhs, load, store
 from pysciml.engines.native.stochastic.common import (
     I_G,
+    I_G_VJP,
     I_GDG,
+    I_GDG_VJP,
     I_ITO,
     I_M,
     INLINED,
     ROW_OWN,
+    add_outer,
     add_product,
+    pull_back,
 )
 
 ROW_F, ROW_G, ROW_GDG = ROW_OWN, ROW_OWN + 1, ROW_OWN + 2
@@ -30,6 +43,11 @@ ROW_F, ROW_G, ROW_GDG = ROW_OWN, ROW_OWN + 1, ROW_OWN + 2
 def floats_needed(n: int) -> int:
     """Floats of `buf`."""
     return (ROW_GDG + 1) * n
+
+
+def adjoint_floats(n: int, n_p: int) -> int:
+    """Floats of `buf` behind those, for `pull_back_milstein`."""
+    return 5 * n + n_p
 
 
 @njit(**INLINED)
@@ -55,3 +73,24 @@ def milstein_step(it, buf, p, work, work_g, work_d, tree, chi, dw, t, h):  # typ
         store(buf, new + i, load(buf, ROW_U * n + i) + h * load(buf, f + i))
     add_product(it, buf, new, 1.0, g, tree, dw)
     add_product(it, buf, new, 1.0, gdg, chi, 0)
+
+
+@njit(**INLINED)
+def pull_back_milstein(  # type: ignore[no-untyped-def]
+    it, buf, own, bar, p, vjp, vjp_g, vjp_d, tree, chi, dw, t, h
+):
+    """Pull `bar`, the cotangents of the new state and of p, back to the start of the step.
+
+    The state there is in ROW_U; `own`: where the adjoint's part of `buf` begins.
+    """
+    n, u = it[I_N], ROW_U * it[I_N]
+    new, to_f, to_g, to_d, out = own, own + n, own + 2 * n, own + 3 * n, own + 4 * n
+    squares(it, tree, dw, chi, h)
+    clear(buf, own, 4 * n)
+    add_to(buf, new, 1.0, bar, 0, n)
+    add_to(buf, to_f, h, buf, new, n)
+    add_outer(it, buf, to_g, 1.0, new, tree, dw)
+    add_outer(it, buf, to_d, 1.0, new, chi, 0)
+    pull_back(it, it[I_VJP], buf, out, u, to_f, p, t, vjp, bar)
+    pull_back(it, it[I_G_VJP], buf, out, u, to_g, p, t, vjp_g, bar)
+    pull_back(it, it[I_GDG_VJP], buf, out, u, to_d, p, t, vjp_d, bar)

@@ -27,11 +27,21 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pysciml.engines.base import Array
-from pysciml.engines.native.common import I_F, I_N, I_NF, ROW_U, ROW_UNEW, copy_row
-from pysciml.engines.native.explicit_adjoint import add_to, clear
+from pysciml.engines.native.common import (
+    I_F,
+    I_N,
+    I_NF,
+    I_VJP,
+    ROW_U,
+    ROW_UNEW,
+    add_to,
+    clear,
+    copy_row,
+)
 from pysciml.engines.native.pointers import call_rhs, load, store
 from pysciml.engines.native.stochastic.common import (
     I_G,
+    I_G_VJP,
     I_GSIZE,
     I_M,
     INLINED,
@@ -40,7 +50,9 @@ from pysciml.engines.native.stochastic.common import (
     SRI,
     TAB_OWN,
     TAB_STAGES,
+    add_outer,
     add_product,
+    pull_back,
 )
 
 ROW_H0, ROW_H1, ROW_F = ROW_OWN, ROW_OWN + 1, ROW_OWN + 2
@@ -167,6 +179,11 @@ def floats_needed(n: int, gsize: int, stages: int) -> int:
     return (ROW_F + stages) * n + stages * gsize
 
 
+def adjoint_floats(n: int, gsize: int, n_p: int, stages: int) -> int:
+    """Floats of `buf` behind those, for `pull_back_sri`."""
+    return stages * (3 * n + gsize) + 2 * n + n_p
+
+
 @njit(**INLINED)
 def integrals(it, tree, dw, chi, h):  # type: ignore[no-untyped-def]
     """chi = I_10/h, I_11/sqrt(h), I_111/h of each Wiener process."""
@@ -237,3 +254,50 @@ def sri_step(it, tab, coef, buf, p, work, work_g, tree, chi, dw, t, h, tend):  #
         stage_noise(it, coef, tree, dw, chi, i)
         add_product(it, buf, new, 1.0, g, chi, CHI_ALL * it[I_M])
         add_product(it, buf, err, 1.0, g, chi, CHI_HIGH * it[I_M])
+
+
+@njit(**INLINED)
+def pull_back_sri(  # type: ignore[no-untyped-def]
+    it, tab, coef, buf, own, bar, p, work, work_g, vjp, vjp_g, tree, chi, dw, t, h, tend
+):
+    """Pull `bar`, the cotangents of the new state and of p, back to the start of the step.
+
+    The state there is in ROW_U; `own`: where the adjoint's part of `buf` begins. The stages are
+    computed once more; then, last stage first, each hands on what its arguments get.
+    """
+    n, m, stages, gsize = it[I_N], it[I_M], tab[TAB_STAGES], it[I_GSIZE]
+    first_g, root = (ROW_F + stages) * n, math.sqrt(h)
+    args0, args1, to_f = own, own + stages * n, own + 2 * stages * n  # rows, one for each stage
+    to_g = to_f + stages * n
+    new = to_g + stages * gsize
+    out = new + n
+    integrals(it, tree, dw, chi, h)
+    clear(buf, to_f, stages * (n + gsize) + n)
+    add_to(buf, new, 1.0, bar, 0, n)
+    for i in range(stages):
+        stage_arguments(it, tab, coef, buf, chi, h, i)
+        copy_row(buf, args0 + i * n, ROW_H0 * n, n)
+        copy_row(buf, args1 + i * n, ROW_H1 * n, n)
+        if tab[TAB_USES_F + i] == 1:
+            time = stage_time(coef[C0 + i], t, h, tend)
+            call_rhs(it[I_F], buf, (ROW_F + i) * n, buf, ROW_H0 * n, p, time, work)
+            add_to(buf, to_f + i * n, h * coef[ALPHA + i], buf, new, n)
+        time = stage_time(coef[C1 + i], t, h, tend)
+        call_rhs(it[I_G], buf, first_g + i * gsize, buf, ROW_H1 * n, p, time, work_g)
+        stage_noise(it, coef, tree, dw, chi, i)
+        add_outer(it, buf, to_g + i * gsize, 1.0, new, chi, CHI_ALL * m)
+    for i in range(stages - 1, -1, -1):
+        if tab[TAB_USES_F + i] == 1:
+            time = stage_time(coef[C0 + i], t, h, tend)
+            pull_back(it, it[I_VJP], buf, out, args0 + i * n, to_f + i * n, p, time, vjp, bar)
+            for j in range(i):
+                at = i * MAX_STAGES + j
+                add_to(buf, to_f + j * n, h * coef[A0 + at], buf, out, n)
+                add_outer(it, buf, to_g + j * gsize, coef[B0 + at], out, chi, CHI_10 * m)
+        time = stage_time(coef[C1 + i], t, h, tend)
+        pull_back(it, it[I_G_VJP], buf, out, args1 + i * n, to_g + i * gsize, p, time, vjp_g, bar)
+        for j in range(i):
+            at = i * MAX_STAGES + j
+            add_to(buf, to_f + j * n, h * coef[A1 + at], buf, out, n)
+            if coef[B1 + at] != 0.0:
+                add_to(buf, to_g + j * gsize, root * coef[B1 + at], buf, out, n)

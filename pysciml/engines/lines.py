@@ -1,0 +1,23 @@
+"""Straight lines between the ends of a solver's steps: the dense output of an SDE."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pysciml.engines.base import Array
+
+
+class Lines:
+    """Times (m,) between the first and the last of `t` -> states (m, n)."""
+
+    def __init__(self, t: Array, u: Array) -> None:
+        self._t, self._u = t, u
+
+    def __call__(self, times: Array) -> Array:
+        t, u = self._t, self._u
+        if len(t) == 1:
+            return np.repeat(u, times.size, axis=0)
+        left = np.clip(np.searchsorted(t, times, side="right") - 1, 0, len(t) - 2)
+        theta = ((times - t[left]) / (t[left + 1] - t[left]))[:, None]
+        states: Array = (1.0 - theta) * u[left] + theta * u[left + 1]
+        return states
