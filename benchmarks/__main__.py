@@ -18,6 +18,7 @@ NAMES = (
     "odeint",
     "training",
     "ensembles",
+    "jumps",
 )
 
 
