@@ -24,7 +24,7 @@ class DynamicalODEProblem(JoinedODEProblem):
     solves it, and events, losses and `remake` have this state. The native engine's symplectic
     methods take it when it is separable, f1 independent of v and f2 of u: "SymplecticEuler",
     "VelocityVerlet", "VerletLeapfrog", "Ruth3", "McAte4", "CandyRoz4", "Yoshida6", "KahanLi6",
-    "KahanLi8", with a fixed step `dt`.
+    "KahanLi8", with a fixed step `dt`. Their gradients are exact, too.
 
     Parameters
     ----------

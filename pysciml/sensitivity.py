@@ -13,6 +13,7 @@ import numpy as np
 from pysciml import engines
 from pysciml import validation as check
 from pysciml.engines.base import AdjointOptions, Array, Engine, RawSolution, SolveOptions
+from pysciml.engines.native.symplectic_tableau import SYMPLECTIC
 from pysciml.errors import SolveError, UnsupportedError
 from pysciml.problems import ODEProblem, Problem
 from pysciml.solution import Solution
@@ -556,6 +557,8 @@ def _sensealg(name: Any, setup: _Setup, wrt: Sequence[str] | None) -> str:
         return "adjoint"
     if setup.problem.mass_matrix is not None:
         return "adjoint"
+    if setup.alg is not None and setup.alg.removesuffix("()") in SYMPLECTIC:
+        return "adjoint"  # the sensitivity equations are not separable
     count = setup.problem.u0.size + _chosen(setup.problem, wrt).size
     plain = isinstance(setup.options.abstol, float) and isinstance(setup.options.reltol, float)
     few = count <= _FORWARD_UP_TO and plain and setup.options.saveat is not None

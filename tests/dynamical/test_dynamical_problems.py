@@ -236,10 +236,10 @@ WRONG_CALLS = [
             "native",
             dt=0.1,
             saveat=1.0,
-            sensealg="adjoint",
+            checkpointing=True,
         ),
-        'there is no gradient of VelocityVerlet on the native engine; those of "Tsit5", "Vern7" '
-        "and the other Runge-Kutta methods are exact",
+        "checkpointing=True is not for VelocityVerlet, whose gradient keeps the states of all "
+        "steps",
     ),
     (
         lambda: sml.solve(oscillator(), "Yoshida6", "torch", dt=0.1),

@@ -147,7 +147,7 @@ class NativeEngine:
         with their sizes held fixed ("DiscreteAdjoint"), for all methods. Of `adjoint` it takes
         `checkpointing`: True keeps states that grow with the square root of the number of steps
         and takes the steps once more, False keeps every step, None keeps every step up to 64 MiB.
-        Of an SDE every step is kept; the noise is that of the seed.
+        Of an SDE, and by a symplectic method, every step is kept; the noise is that of the seed.
 
         Raises what `solve` raises; the pullback raises ValueError for a cotangent of another shape
         than the saved states.
@@ -168,10 +168,9 @@ class NativeEngine:
         method = self._plain.get(alg) if not options.algorithm else None
         method = method or self._method(alg, options)
         if method.is_symplectic:
-            raise UnsupportedError(
-                f"there is no gradient of {method.name} on the native engine; those of "
-                '"Tsit5", "Vern7" and the other Runge-Kutta methods are exact'
-            )
+            from pysciml.engines.native import symplectic_adjoint
+
+            return symplectic_adjoint.solve_with_pullback(problem, method, options, adjoint)
         return native_adjoint.solve_with_pullback(problem, method, options, adjoint)
 
     def _method(self, alg: str, options: SolveOptions) -> Method:

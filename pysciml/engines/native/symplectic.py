@@ -229,7 +229,7 @@ class Halves:
         return bool(pattern(self._model.jvp, "u")[half:, :half].nnz == 0)
 
 
-class _Space:
+class Space:
     """Arrays of one solve, as `Drive` takes them."""
 
     watched = None
@@ -285,12 +285,12 @@ def solve(problem: ODEProblem, method: Method, options: SolveOptions) -> RawSolu
             f'{method.name} has no events on the native engine; "Tsit5" and the other Runge-Kutta '
             "methods have them"
         )
-    halves = _separated(problem, method)
-    space: Any = _Space(halves)
+    halves = separated(problem, method)
+    space: Any = Space(halves)
     return SymplecticDrive(problem, method, options, space).solve()
 
 
-def _separated(problem: ODEProblem, method: Method) -> Halves:
+def separated(problem: ODEProblem, method: Method) -> Halves:
     """The halves of the right-hand side. Refuses a model that the method is not for."""
     model = problem.model
     with COMPILING:
