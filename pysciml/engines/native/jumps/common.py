@@ -92,12 +92,12 @@ def drawn(it, buf):  # type: ignore[no-untyped-def]
 def pick(fl, it, buf, whole):  # type: ignore[no-untyped-def]
     """Which reaction happens next, by the propensities, whose sum is `whole` > 0; returns when."""
     at, a = drawn(it, buf), 2 * it[I_N]
-    # A uniform number is so far below 1 that its product with the sum is below it when rounded: the
-    # reaction is one that can happen.
-    chosen, part, j = load(buf, at + BLOCK) * whole, 0.0, 0
-    for i in range(it[I_M] - 1):
-        part += load(buf, a + i)
-        j += np.int64(part <= chosen)
+    # A uniform number is so far below 1 that its product with the sum is below it when rounded: a
+    # reaction is found, and one that can happen.
+    chosen, part, j = load(buf, at + BLOCK) * whole, load(buf, a), 0
+    while part <= chosen:
+        j += 1
+        part += load(buf, a + j)
     it[I_REACTION] = j
     return fl[F_T] + load(buf, at) / whole
 
