@@ -69,14 +69,19 @@ def propensities(fl, it, buf, p, work):  # type: ignore[no-untyped-def]
 
 @njit(**HELPER)
 def drawn(it, buf):  # type: ignore[no-untyped-def]
-    """Where the run's next exponential number lies in `buf`; BLOCK behind it a uniform one.
+    """Where the run's next exponential number lies in `buf`; BLOCK behind it a uniform one."""
+    it[I_DRAWN] += 1
+    return block_of(it, buf, it[I_DRAWN] - 1)
+
+
+@njit(**HELPER)
+def block_of(it, buf, number):  # type: ignore[no-untyped-def]
+    """Where pair `number` of random numbers lies in `buf`. They are asked for in their order.
 
     They belong to the seed, the trajectory and their number alone. They are made by the block, so
     that the compiler makes vectors of the loops.
     """
-    number, at = it[I_DRAWN], 2 * it[I_N] + it[I_M]
-    it[I_DRAWN] = number + 1
-    k = number & (BLOCK - 1)
+    at, k = 2 * it[I_N] + it[I_M], number & (BLOCK - 1)
     if k == 0:
         stream, key = np.uint64(it[I_TRAJECTORY]), np.uint64(it[I_SEED])
         for i in range(BLOCK):

@@ -128,7 +128,8 @@ def _pick_critical(it, buf, total):  # type: ignore[no-untyped-def]
 
 @njit(**HELPER)
 def next_leap(fl, it, buf, p, work, net, orders, limit):  # type: ignore[no-untyped-def]
-    """Where the next leap leads, in `buf` behind the state, and its time, `limit` at the latest.
+    """Where the next leap leads, in `buf` behind the state, and its time, `limit` at the latest:
+    between the ends of a leap the path is not known.
 
     Or, where it has to be so, the next jump, as I_REACTION.
     """

@@ -38,18 +38,22 @@ from pysciml.engines.native.common import (
     store_state,
 )
 from pysciml.engines.native.jumps.common import (
+    BLOCK,
     DIRECT,
     F_END,
+    I_DRAWN,
     I_KIND,
+    I_M,
     I_REACTION,
     I_TRAJECTORY,
     MAP,
+    block_of,
     happen,
     pick,
     propensities,
 )
 from pysciml.engines.native.jumps.leap import next_leap
-from pysciml.engines.native.pointers import call_rhs
+from pysciml.engines.native.pointers import call_rhs, load
 
 _CHUNK = 10_000  # steps between two looks at the stop signal
 
@@ -97,11 +101,46 @@ def _next_jump(fl, it, buf, p, work):  # type: ignore[no-untyped-def]
 
 @njit(**HELPER)
 def _limit(fl, it, saveat):  # type: ignore[no-untyped-def]
-    """Where a leap ends at the latest: between its ends the path is not known."""
+    """The next output time after the present one, or the end."""
     row = it[I_SAVE]
     while row < saveat.size and saveat[row] <= fl[F_T]:
         row += 1
     return saveat[row] if row < saveat.size else fl[F_END]
+
+
+@njit(**HELPER)
+def _jumps_before(fl, it, buf, p, work, net, time, steps):  # type: ignore[no-untyped-def]
+    """At most so many jumps of the direct method, all before a time.
+
+    It does nothing that `_next_jump` and `happen` do not; it is a loop of its own because compilers
+    keep all of it in registers. Where there is anything else to do, it leaves off.
+    """
+    n, m = it[I_N], it[I_M]
+    f, a, t, number, done = it[I_F], 2 * n, fl[F_T], it[I_DRAWN], 0
+    while done < steps:
+        call_rhs(f, buf, a, buf, 0, p, t, work)
+        whole, valid = 0.0, True
+        for j in range(m):
+            whole += load(buf, a + j)
+            valid &= load(buf, a + j) >= 0.0
+        if not (valid and 0.0 < whole < math.inf):
+            break
+        at = block_of(it, buf, number)
+        tnew = t + load(buf, at) / whole
+        if tnew >= time:
+            break
+        chosen, part, j = load(buf, at + BLOCK) * whole, load(buf, a), 0
+        while part <= chosen:
+            j += 1
+            part += load(buf, a + j)
+        happen(it, buf, 0, 1.0, j, net)
+        t = tnew
+        number += 1
+        done += 1
+    fl[F_T], it[I_DRAWN] = t, number
+    it[I_ITER] += done
+    it[I_NACC] += done
+    it[I_NF] += done
 
 
 @njit(signature("int64", "FIFFFFFFFFI"), **ENTRY)
@@ -124,6 +163,12 @@ def run(fl, it, buf, p, work, net, orders, saveat, t_out, u_out, idxs):  # type:
             return AGAIN
         if every and it[I_NOUT] >= t_out.size:
             return GROW
+        if it[I_KIND] == DIRECT and not every:
+            last = min(it[I_MAXITERS], it[I_CHUNK])
+            until = saveat[it[I_SAVE]] if it[I_SAVE] < saveat.size else fl[F_END]
+            _jumps_before(fl, it, buf, p, work, net, until, last - it[I_ITER])
+            if it[I_ITER] == last:
+                continue
         if it[I_KIND] == MAP:
             tnew = _next_of_map(fl, it, buf, p, work)
         elif it[I_KIND] == DIRECT:
