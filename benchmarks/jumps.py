@@ -145,17 +145,20 @@ def measure(report: Report, setting: str, n: int, paths: int) -> None:
     with report.part(ours):
         sml = need_engine("native")
         problem = sir(sml, n)
-        how = {"engine": "native", "saveat": TIMES, "progress": False}
+        how = {"engine": "native", "saveat": TIMES}
+        many = how | {"progress": False, "threads": 1}
         if paths > 1:
-            large = sml.solve_ensemble(problem, 20_000, seed=2, keep="statistics", **how)
+            large = sml.solve_ensemble(problem, 20_000, seed=2, keep="statistics", **many)
             reference = float(large.mean[-1, 2])
 
         def run():
-            return sml.solve_ensemble(problem, paths, seed=1, threads=1, **how)
+            if paths == 1:
+                return sml.solve(problem, seed=1, **how)
+            return sml.solve_ensemble(problem, paths, seed=1, **many)
 
         found = run()
         note = f"{found.stats.naccept / paths:.4g} jumps a path"
-        report.add(ours, best(run, BUDGET), note, _off(found.mean[-1, 2], reference))
+        report.add(ours, best(run, BUDGET), note, _off(found.u[..., -1, 2].mean(), reference))
     with report.part(f"{setting}, Numba by hand"):
         loop, out = by_hand(), np.zeros((paths, len(TIMES), 3))
         seconds = best(lambda: loop(n, ill(n), out), BUDGET)

@@ -70,27 +70,28 @@ def propensities(fl, it, buf, p, work):  # type: ignore[no-untyped-def]
 @njit(**HELPER)
 def drawn(it, buf):  # type: ignore[no-untyped-def]
     """Where the run's next exponential number lies in `buf`; BLOCK behind it a uniform one."""
-    it[I_DRAWN] += 1
-    return block_of(it, buf, it[I_DRAWN] - 1)
+    number = it[I_DRAWN]
+    it[I_DRAWN] = number + 1
+    if number & (BLOCK - 1) == 0:
+        fill_block(it, buf, number)
+    return 2 * it[I_N] + it[I_M] + (number & (BLOCK - 1))
 
 
 @njit(**HELPER)
-def block_of(it, buf, number):  # type: ignore[no-untyped-def]
-    """Where pair `number` of random numbers lies in `buf`. They are asked for in their order.
+def fill_block(it, buf, number):  # type: ignore[no-untyped-def]
+    """Make the pairs of random numbers from `number` on, a multiple of BLOCK.
 
     They belong to the seed, the trajectory and their number alone. They are made by the block, so
     that the compiler makes vectors of the loops.
     """
-    at, k = 2 * it[I_N] + it[I_M], number & (BLOCK - 1)
-    if k == 0:
-        stream, key = np.uint64(it[I_TRAJECTORY]), np.uint64(it[I_SEED])
-        for i in range(BLOCK):
-            one, two = philox(np.uint64(number + i), stream, key)
-            store(buf, at + i, unit(one))
-            store(buf, at + BLOCK + i, unit(two))
-        for i in range(BLOCK):
-            store(buf, at + i, -log(load(buf, at + i)))
-    return at + k
+    at = 2 * it[I_N] + it[I_M]
+    stream, key = np.uint64(it[I_TRAJECTORY]), np.uint64(it[I_SEED])
+    for i in range(BLOCK):
+        one, two = philox(np.uint64(number + i), stream, key)
+        store(buf, at + i, unit(one))
+        store(buf, at + BLOCK + i, unit(two))
+    for i in range(BLOCK):
+        store(buf, at + i, -log(load(buf, at + i)))
 
 
 @njit(**HELPER)
@@ -108,12 +109,11 @@ def pick(fl, it, buf, whole):  # type: ignore[no-untyped-def]
 
 
 @njit(**HELPER)
-def happen(it, buf, at, times, j, net):  # type: ignore[no-untyped-def]
+def happen(n, buf, at, times, j, net):  # type: ignore[no-untyped-def]
     """Reaction j happens so many times: the state at buf[at:] changes.
 
     Zeros are added as well: not to look for the others is faster, and the propensities are a loop
     over everything anyway.
     """
-    n = it[I_N]
     for i in range(n):
         store(buf, at + i, load(buf, at + i) + times * load(net, j * n + i))

@@ -157,12 +157,12 @@ def next_leap(fl, it, buf, p, work, net, orders, limit):  # type: ignore[no-unty
     while True:
         copy_row(buf, n, 0, n)
         if single >= 0:
-            happen(it, buf, n, 1.0, single, net)
+            happen(n, buf, n, 1.0, single, net)
         for j in range(m):
             if load(buf, 2 * n + m + 2 * BLOCK + j) == 0.0:
                 times = poisson(it, buf, load(buf, 2 * n + j) * (tnew - t))
                 if times > 0.0:
-                    happen(it, buf, n, times, j, net)
+                    happen(n, buf, n, times, j, net)
         least = 0.0
         for i in range(n):
             least = min(least, load(buf, n + i))

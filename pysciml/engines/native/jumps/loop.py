@@ -47,7 +47,7 @@ from pysciml.engines.native.jumps.common import (
     I_REACTION,
     I_TRAJECTORY,
     MAP,
-    block_of,
+    fill_block,
     happen,
     pick,
     propensities,
@@ -116,7 +116,8 @@ def _jumps_before(fl, it, buf, p, work, net, time, steps):  # type: ignore[no-un
     keep all of it in registers. Where there is anything else to do, it leaves off.
     """
     n, m = it[I_N], it[I_M]
-    f, a, t, number, done = it[I_F], 2 * n, fl[F_T], it[I_DRAWN], 0
+    f, a, block = it[I_F], 2 * n, 2 * n + m
+    t, number, done = fl[F_T], it[I_DRAWN], 0
     while done < steps:
         call_rhs(f, buf, a, buf, 0, p, t, work)
         whole, valid = 0.0, True
@@ -125,7 +126,9 @@ def _jumps_before(fl, it, buf, p, work, net, time, steps):  # type: ignore[no-un
             valid &= load(buf, a + j) >= 0.0
         if not (valid and 0.0 < whole < math.inf):
             break
-        at = block_of(it, buf, number)
+        at = block + (number & (BLOCK - 1))
+        if at == block:
+            fill_block(it, buf, number)
         tnew = t + load(buf, at) / whole
         if tnew >= time:
             break
@@ -133,7 +136,7 @@ def _jumps_before(fl, it, buf, p, work, net, time, steps):  # type: ignore[no-un
         while part <= chosen:
             j += 1
             part += load(buf, a + j)
-        happen(it, buf, 0, 1.0, j, net)
+        happen(n, buf, 0, 1.0, j, net)
         t = tnew
         number += 1
         done += 1
@@ -185,7 +188,7 @@ def run(fl, it, buf, p, work, net, orders, saveat, t_out, u_out, idxs):  # type:
             if it[I_REACTION] < 0:
                 copy_row(buf, 0, n, n)
             else:
-                happen(it, buf, 0, 1.0, it[I_REACTION], net)
+                happen(n, buf, 0, 1.0, it[I_REACTION], net)
         if every:
             _save_step(fl, it, buf, t_out, u_out, idxs)
     _save_before(it, buf, math.inf, saveat, u_out, idxs)
