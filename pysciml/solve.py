@@ -455,7 +455,8 @@ def failure_message(solution: Solution) -> str:
     if solution.engine == "torch":
         stiff = 'a stiff method (engine="native", alg="Rodas5P")'
     advice = _ADVICE.get(solution.retcode, _ADVICE_ELSE).format(stiff=stiff)
-    likely = "" if solution.problem.is_piecewise_constant else f" Likely {advice}."
+    smooth = not (solution.problem.is_random or solution.problem.is_piecewise_constant)
+    likely = f" Likely {advice}." if smooth else ""
     return (
         f"{solution.alg} on the {solution.engine} engine stopped before t = {t1:g} "
         f"({solution.retcode}): {why}.{likely} The {len(solution.t)} saved states are in "

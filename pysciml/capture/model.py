@@ -418,8 +418,8 @@ def _calling_convention(
     in_place = count == 4
     if in_place and (shape is None or None in shape):
         raise CaptureError(
-            "f must return its result here: what shape it has is not known, so f(du, u, p, t) "
-            "could not be given a du to write in"
+            "f must take (u, p, t) here and return its result: what shape that has is not known, "
+            "so there is no du to write in"
         )
     size: Any = shape
     function = numpy_style.with_traceable_math(function)
@@ -522,6 +522,7 @@ def _check_result(tape: Tape, shape: Shape | None) -> None:
     if shape is None or (
         len(result) == len(shape)
         and all(want in (None, got) for got, want in zip(result, shape, strict=True))
+        and 0 not in result
     ):
         return
     what = f"an array of u's shape {shape}"

@@ -161,8 +161,7 @@ class _Run:
             return self.u0[None]
         options = self.options
         self.noise = BrownianInterval(
-            t0=float(self.times[0]),
-            t1=float(self.times[-1]),
+            *self.problem.tspan,
             size=(len(self.u0), math.prod(self.problem.noise_shape)),
             dtype=torch.float64,
             entropy=self._entropy,

@@ -36,6 +36,7 @@ from pysciml.engines.native.run import (
 from pysciml.engines.native.stochastic import brownian, loop
 from pysciml.engines.native.stochastic import common as s
 from pysciml.engines.native.stochastic.methods import Method, find
+from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from pysciml.stochastic import SDEProblem
@@ -123,13 +124,28 @@ class StochasticDrive(Loop):
         it[c.I_ADAPTIVE] = int(options.adaptive and method.tableaus[0].adaptive)
         it[c.I_MAXITERS] = options.maxiters
         it[c.I_CHUNK] = first_chunk(space.n)
-        it[s.I_SEED], it[s.I_TRAJECTORY] = options.seed or 0, options.trajectory
+        self._choose_stream(options.seed, options.trajectory, 1)
         self.tol = tolerances_of(space, options)
         self.p = parameters_of(space, problem.p_flat)
         space.buf[: space.n] = problem.u0_flat
         self._choose_output(log)
         self._lay_out_time()
         self._resize(_FIRST_ROOM if self.every else self.saveat.size)
+
+    def _choose_stream(self, seed: int | None, first: int, count: int) -> None:
+        """Whose noise it is: that of trajectories `first` to `first + count - 1` of a seed."""
+        it = self.space.it
+        if it[s.I_M] > brownian.MAX_COMPONENTS:
+            raise UnsupportedError(
+                f"the native engine has up to {brownian.MAX_COMPONENTS} Wiener processes; got "
+                f"{it[s.I_M]}"
+            )
+        if first + count > brownian.MAX_TRAJECTORIES:
+            raise ValueError(
+                f"a seed has {brownian.MAX_TRAJECTORIES} trajectories; got number {first}"
+            )
+        assert seed is not None  # `solve_options` sees to it
+        it[s.I_SEED], it[s.I_TRAJECTORY] = seed, first
 
     def _lay_out_time(self) -> None:
         """The Brownian tree's root, the ticks of the grid and of the stops."""
@@ -140,7 +156,7 @@ class StochasticDrive(Loop):
         if dt is not None:
             level = max(0, math.ceil(math.log2(root / dt * (1.0 - _SNAP))))
             root = dt * 2.0**level
-            space.fl[c.F_DT] = space.fl[s.F_STEP] = dt
+            space.fl[c.F_DT], space.fl[s.F_STEP] = min(dt, space.fl[c.F_DTMAX]), dt
         if level > _MAX_LEVEL:
             raise ValueError(
                 f"dt must be at least {2.0**-_MAX_LEVEL:.2g} of tspan's length; got {dt}"
@@ -207,7 +223,7 @@ class StochasticDrive(Loop):
 
         space, scheme, it = self.space, self.method.tableaus[0], self.space.it
         count, width = len(out), self.idxs.size or space.n
-        it[s.I_SEED], it[s.I_TRAJECTORY] = batch.seed or 0, batch.first
+        self._choose_stream(batch.seed, batch.first, count)
         codes, sums = np.full(count, c.AGAIN), np.zeros(len(COUNTERS), dtype=np.int64)
         at = np.zeros(AT_COUNT, dtype=np.int64)
         u0s, at[U0_STEP] = rows_of(batch.u0)

@@ -90,6 +90,7 @@ from pysciml.engines.native.stochastic.sri import sri_step
 
 # A chosen step keeps so many bits of its size, so it is shortened by less than 2**-_BITS of it.
 _BITS = 4
+_LEAST_FIRST = 1e-4  # of the longest step
 
 
 @njit(**INLINED)
@@ -127,7 +128,8 @@ def _pass_stops(fl, it, buf, chi, saveat, stops, ticks, u_out, w_out, idxs):  # 
 def _first_step(fl, it, buf, p, work, work_g, tol):  # type: ignore[no-untyped-def]
     """Size of the first step: drift and noise each move the state by about 1 % of its size.
 
-    The controller may change it fast. Returns 0 when f or g is not finite.
+    It is a guess: the controller may change it fast, and it is not made smaller than _LEAST_FIRST
+    allows. Returns 0 when f or g is not finite.
     """
     n, gsize = it[I_N], it[I_GSIZE]
     f, g = ROW_OWN * n, (ROW_OWN + 1) * n
@@ -152,7 +154,7 @@ def _first_step(fl, it, buf, p, work, work_g, tol):  # type: ignore[no-untyped-d
         h = min(h, size / drift)
     if noise > 0.0:
         h = min(h, (size / noise) ** 2)
-    return h
+    return max(h, _LEAST_FIRST * fl[F_DTMAX])
 
 
 @njit(**HELPER)
