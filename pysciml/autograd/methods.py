@@ -167,7 +167,7 @@ def check_name(method: Any, name: str, engine: Engine) -> None:
     """Refuse what is no method of torchdiffeq and none of the engine."""
     if method in TORCHDIFFEQ:
         return
-    known = (*TORCHDIFFEQ, *engine.algorithms())
+    known = (*TORCHDIFFEQ, *engine.algorithms("ODEProblem"))
     if not isinstance(method, str):
         raise TypeError(f"{name} must be the name of a method; got {check.describe(method)}")
     name_alone = method.replace("()", "").replace(" ", "")

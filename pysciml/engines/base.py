@@ -151,7 +151,9 @@ class Engine(Protocol):
 
     def availability(self) -> Availability: ...
 
-    def algorithms(self) -> tuple[str, ...]: ...
+    def algorithms(self, kind: str | None = None) -> tuple[str, ...]:
+        """Names of the methods: of all, or of those for one `kind` of problem, "ODEProblem", ..."""
+        ...
 
     def solve(self, problem: Any, alg: str | None, options: SolveOptions) -> RawSolution:
         """Solve a problem of one of the kinds that `pysciml.engines` says the engine has."""

@@ -50,13 +50,17 @@ class NativeEngine:
             return Availability(False, f"numba: {error}", "pip install --upgrade numba")
         return Availability(True)
 
-    def algorithms(self) -> tuple[str, ...]:
-        """Names of the methods, as `solve` takes them."""
+    def algorithms(self, kind: str | None = None) -> tuple[str, ...]:
+        """Names of the methods, as `solve` takes them; of one `kind` of problem, or of all."""
         from pysciml.engines.native import methods
         from pysciml.engines.native.jumps import methods as of_jumps
         from pysciml.engines.native.stochastic import methods as of_sdes
 
-        return (*methods.NAMES, *of_sdes.NAMES, *of_jumps.NAMES)
+        if kind is None:
+            return (*methods.NAMES, *of_sdes.NAMES, *of_jumps.NAMES)
+        if kind == "ODEProblem":
+            return methods.NAMES
+        return of_sdes.NAMES if kind == "SDEProblem" else of_jumps.NAMES
 
     def solve(self, problem: _Problem, alg: str | None, options: SolveOptions) -> RawSolution:
         """Integrate `problem` from tspan[0] to tspan[1] (which may lie before it).

@@ -81,8 +81,11 @@ class TorchEngine:
                 return Availability(False, f"{package} is not installed", f"pip install {package}")
         return Availability(True)
 
-    def algorithms(self) -> tuple[str, ...]:
-        return (*_METHODS, *stochastic.NAMES, *_ALIASES)
+    def algorithms(self, kind: str | None = None) -> tuple[str, ...]:
+        of_odes = (*_METHODS, *_ALIASES)
+        if kind is None:
+            return (*of_odes, *stochastic.NAMES)
+        return stochastic.NAMES if kind == "SDEProblem" else of_odes
 
     def solve(
         self, problem: ODEProblem | SDEProblem, alg: str | None, options: SolveOptions
