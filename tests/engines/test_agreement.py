@@ -109,6 +109,9 @@ def test_julia(name, alg, reltol):
     availability = engines.availability("julia")
     if not availability.ready:
         pytest.skip(availability.reason)
+    if alg == "FBDF" and name.startswith("robertson"):
+        # a multistep method can leave the positive octant at 1e-6, too
+        reltol = min(reltol, 1e-7)
     # A multistep method controls the local error of a formula whose coefficients follow from past
     # steps; at orders 1 to 5 the global error is larger (SciPy's BDF, LSODA: up to 3 times).
     factor = 4.0 if alg == "FBDF" else 1.0

@@ -26,9 +26,12 @@ using PrecompileTools: PrecompileTools
 using SciMLBase: SciMLBase, FullSpecialize, ODEFunction, ODEProblem
 using SciMLLogging: SciMLLogging
 using SparseArrays: SparseArrays, SparseMatrixCSC, nzrange, rowvals, nonzeros, sparse
+using TOML: TOML
 
+include("extensions.jl")
 include("interrupt.jl")
 include("elementary.jl")
+include("activations.jl")
 include("kernels.jl")
 include("sparse.jl")
 include("model.jl")

@@ -59,15 +59,15 @@ function workload_solve(model, alg, saveat)
 end
 
 PrecompileTools.@compile_workload begin
-    explicit = [make_algorithm("Tsit5", ()), make_algorithm("Vern7", ())]
-    stiff = [make_algorithm(name, ()) for name in ("", "Rodas5P", "FBDF", "Rosenbrock23")]
+    explicit = [make_algorithm(name, (), 1e-6) for name in ("Tsit5", "Vern7")]
+    default = [make_algorithm("", (), reltol) for reltol in (1e-3, 1e-8)]
+    stiff = [make_algorithm(name, (), 1e-6) for name in ("Rodas5P", "FBDF", "Rosenbrock23")]
     for saveat in ([0.0, 0.5, 1.0], Float64[])
-        foreach(alg -> workload_solve(workload_model(), alg, saveat), explicit)
-        foreach(alg -> workload_solve(workload_model(), alg, saveat), stiff)
-        foreach(stiff[1:3]) do alg
+        foreach(alg -> workload_solve(workload_model(), alg, saveat), [explicit; default; stiff])
+        foreach([default; stiff[1:2]]) do alg
             workload_solve(workload_model(; pattern = true), alg, saveat)
         end
-        foreach(stiff[2:3]) do alg
+        foreach(stiff[1:2]) do alg
             workload_solve(workload_model(; mass = [1.0 0.0; 0.0 1.0]), alg, saveat)
         end
     end

@@ -28,12 +28,18 @@ tolerance(x::Real) = Float64(x)
 tolerance(x) = Vec(x)
 
 """
-    make_algorithm(name, options)
+    make_algorithm(name, options, reltol)
 
-`name` is "" for the default: automatic choice and switching between stiff and non-stiff methods.
+`name` is "" for the default, which switches between a stiff and a non-stiff method by itself.
+
+It is not DefaultODEAlgorithm. Above 50 states that turns to FBDF, which misses its tolerance by
+three to five orders of magnitude when a switch starts it (heat equation, Brusselator), where
+Rodas5P keeps it; it is three to thirty times slower on small problems, and has no in-place dense
+output, which adjoints need (measured with OrdinaryDiffEqCore 4.15).
 """
-function make_algorithm(name::AbstractString, options)
-    return algorithm(isempty(name) ? "DefaultODEAlgorithm" : name, options)
+function make_algorithm(name::AbstractString, options, reltol)
+    default = minimum(reltol) < 1e-6 ? "AutoVern7(Rodas5P)" : "AutoTsit5(Rodas5P)"
+    return algorithm(isempty(name) ? default : name, options)
 end
 
 """
@@ -103,21 +109,22 @@ function solve(
 end
 
 # Every keyword has the same type in every call, so that the precompiled methods match.
-function integrate(f::F, plan::Plan, u0::Vec, p::Vec, t0::Float64, t1::Float64) where {F}
+function integrate(
+        f::F, plan::Plan, u0::Vec, p::Vec, t0::Float64, t1::Float64,
+        advance!::A = CommonSolve.solve!
+    ) where {F, A}
     if plan.abstol isa Float64 && plan.reltol isa Float64 && plan.save_idxs === nothing
-        return run_solver(f, plan.alg, plan, plan.abstol, plan.reltol, nothing, u0, p, t0, t1)
+        integrator = start(f, plan.alg, plan, plan.abstol, plan.reltol, nothing, u0, p, t0, t1)
+    else
+        integrator = start(
+            f, plan.alg, plan, plan.abstol, plan.reltol, plan.save_idxs, u0, p, t0, t1
+        )
     end
-    # either tolerance a vector: both, to keep the number of compiled variants down
-    abstol, reltol = same_kind(plan.abstol, plan.reltol, length(u0))
-    return run_solver(f, plan.alg, plan, abstol, reltol, plan.save_idxs, u0, p, t0, t1)
+    advance!(integrator)
+    return integrator
 end
 
-same_kind(a::Float64, b::Float64, n) = (a, b)
-same_kind(a, b, n) = (as_vector(a, n), as_vector(b, n))
-as_vector(x::Float64, n) = fill(x, n)
-as_vector(x::Vec, n) = x
-
-function run_solver(
+function start(
         f::F, alg::A, plan::Plan, abstol, reltol, save_idxs, u0::Vec, p::Vec, t0::Float64,
         t1::Float64
     ) where {F, A}
@@ -125,18 +132,18 @@ function run_solver(
     saveat = plan.saveat
     every = isempty(saveat)
     start_polling()
-    integrator = CommonSolve.init(
-        problem, alg;
+    options = (;
         saveat, abstol, reltol, save_idxs,
         save_everystep = every && plan.save_everystep,
         save_start = every || first(saveat) == t0,
         save_end = every || last(saveat) == t1,
-        dense = plan.dense, adaptive = plan.adaptive, dt = plan.dt, dtmin = plan.dtmin,
+        dense = plan.dense, adaptive = plan.adaptive, dtmin = plan.dtmin,
         dtmax = isnan(plan.dtmax) ? abs(t1 - t0) : plan.dtmax, maxiters = plan.maxiters,
-        tstops = plan.tstops, verbose = QUIET
+        tstops = plan.tstops, verbose = QUIET,
     )
-    CommonSolve.solve!(integrator)
-    return integrator
+    # zero would be taken for a step size
+    plan.dt == 0.0 && return CommonSolve.init(problem, alg; options...)
+    return CommonSolve.init(problem, alg; options..., dt = plan.dt)
 end
 
 function report!(facts::Vector{Int}, reached::Int, integrator)

@@ -66,7 +66,7 @@ function solve(
         model, name, u0, p, t0, t1; saveat = Float64[], abstol = 1e-8, reltol = 1e-8, maxiters = 10^6,
         options = (), full = false, save_idxs = nothing, dt = 0.0, adaptive = true, room = 100
     )
-    alg = PySciML.make_algorithm(name, options)
+    alg = PySciML.make_algorithm(name, options, reltol)
     made = PySciML.plan(
         model, alg, saveat, true, isempty(saveat), adaptive, dt, 0.0, NaN, maxiters, Float64[],
         abstol, reltol, save_idxs)
@@ -161,8 +161,6 @@ const P = [1.0, 3.0, 1.0]
         at, out = [5.0, 10.0], zeros(2, 2)
         @test PySciML.interpolate!(sol.outcome, Int(pointer(at)), 2, Int(pointer(out))) == 0
         @test out ≈ reference.u rtol = 1e-5
-        at = [11.0]
-        @test PySciML.interpolate!(sol.outcome, Int(pointer(at)), 1, Int(pointer(out))) < 0
         back = solve(lotka_volterra(), "Tsit5", sol.u[:, end], P, 10.0, 0.0; saveat = [10.0, 0.0])
         @test back.t == [10.0, 0.0]
         @test back.u[:, end] ≈ [1.0, 1.0] rtol = 1e-5
@@ -202,18 +200,31 @@ const P = [1.0, 3.0, 1.0]
     @testset "names and errors" begin
         names = PySciML.algorithm_names()
         @test issubset(["Tsit5", "Vern9", "Rodas5P", "FBDF"], names)
-        @test_throws PySciML.UnknownAlgorithm PySciML.make_algorithm("Nonsense7", ())
-        @test_throws PySciML.UnknownAlgorithm PySciML.make_algorithm("Tsit5; exit()", ())
-        @test_throws "it has" PySciML.make_algorithm("Rodas5P", Dict("nonsense" => 1))
+        @test_throws PySciML.UnknownAlgorithm PySciML.make_algorithm("Nonsense7", (), 1e-6)
+        @test_throws PySciML.UnknownAlgorithm PySciML.make_algorithm("Tsit5; exit()", (), 2)
+        @test_throws "it has" PySciML.make_algorithm("Rodas5P", Dict("nonsense" => 1), 1e-6)
         bad = PySciML.Model(1, nothing)
         PySciML.compile!(bad, "f", "function bad_f(out, u, p, t, work); error(\"oh no\"); end", "bad_f", Float64[])
         sol = solve(bad, "Tsit5", [1.0], Float64[], 0.0, 1.0)
         @test sol.code == PySciML.FAILED
         @test occursin("oh no", sol.error[2])
-        @test PySciML.needs(PySciML.make_algorithm("Tsit5", ()), 2) == "explicit"
-        @test PySciML.needs(PySciML.make_algorithm("", ()), 2) == "implicit"
-        @test PySciML.needs(PySciML.make_algorithm("", ()), 1000) == "krylov"
+        needs(name, n) = PySciML.needs(PySciML.make_algorithm(name, (), 1e-6), n)
+        @test needs("Tsit5", 2) == "explicit"
+        @test needs("", 2) == "implicit"
+        @test needs("", 1000) == "implicit"
+        @test needs("DefaultODEAlgorithm", 1000) == "krylov"
     end
+
+    @testset "an extension without its packages" begin
+        PySciML.PROJECT["extensions"]["NonsenseExt"] = "Nonsense"
+        PySciML.PROJECT["weakdeps"]["Nonsense"] = "d5764537-4c04-4cb1-9a7d-000000000000"
+        @test_throws "lacks Nonsense" PySciML.extension("NonsenseExt")
+        @test !("NonsenseExt" in PySciML.installed_extensions())
+    end
+
+    installed = PySciML.installed_extensions()
+    "PySciMLSensitivityExt" in installed && include("sensitivity.jl")
+    "PySciMLTrainingExt" in installed && include("training.jl")
 
     # Each method of each installed library runs on a plain problem. Compiling them takes long.
     haskey(ENV, "PYSCIML_ALL_METHODS") && @testset "every installed method" begin

@@ -31,7 +31,7 @@ Row = tuple[str, str, str, str]
 PACKAGE_UUID = "d5764537-4c04-4cb1-9a7d-13da30644b6c"
 INSTALL = "pysciml julia install"
 _INSTALL_TIME = "20 to 40 minutes the first time: downloads of about 1 GB, then compilation"
-_STANDARD = {"LinearAlgebra", "SparseArrays"}  # come with Julia
+_STANDARD = {"LinearAlgebra", "SparseArrays", "TOML"}  # come with Julia
 
 
 @dataclass(frozen=True)
@@ -331,9 +331,10 @@ def _precompile(env: Environment) -> None:
     # Pkg compiles the packages in parallel and shows progress; ours may not be in the project
     script = (
         "import Pkg; Pkg.precompile(); "
-        f'pushfirst!(LOAD_PATH, raw"{julia_package()}"); '
+        f'push!(LOAD_PATH, raw"{julia_package()}"); '
         'println("pysciml: compiling PySciML"); '
-        f'Base.require(Base.PkgId(Base.UUID("{PACKAGE_UUID}"), "PySciML"))'
+        f'package = Base.require(Base.PkgId(Base.UUID("{PACKAGE_UUID}"), "PySciML")); '
+        "foreach(package.extension, package.installed_extensions())"
     )
     environ = dict(os.environ)
     environ.setdefault("JULIA_PYTHONCALL_EXE", sys.executable)

@@ -6,10 +6,16 @@ import ctypes
 import sys
 import threading
 import warnings
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
 
 from pysciml.engines.julia import environment
-from pysciml.errors import EngineUnavailableError, PyscimlError
+from pysciml.errors import EngineUnavailableError, PyscimlError, UnsupportedError
+
+_INTERRUPTED = -2
 
 _lock = threading.Lock()
 _module: Any = None
@@ -30,6 +36,56 @@ def module() -> Any:
         return _module
     with _lock:
         return _module if _module is not None else _start()
+
+
+@cache
+def extension(name: str) -> Any:
+    """An extension of the Julia package (a Julia module), loaded with the packages it needs.
+
+    Raises
+    ------
+    EngineUnavailableError
+        The Julia environment lacks one of them.
+    """
+    julia = module()
+    packages = ", ".join(str(id.name) for id in julia.triggers(name))
+    _say(f"pysciml: loading {packages} (up to a minute, once per session)")
+    try:
+        return julia.extension(name)
+    except Exception as error:
+        raise environment.unavailable(
+            f"{packages} could not be loaded ({first_lines(error)})",
+            "`pysciml doctor` shows what is missing",
+        ) from None
+
+
+@cache
+def package(name: str) -> Any:
+    """A Julia package of the active environment, loaded.
+
+    Raises
+    ------
+    EngineUnavailableError
+        The environment does not have it.
+    """
+    import juliacall
+
+    base = juliacall.Base
+    module()
+    found = base.identify_package(name)
+    if found is None:
+        raise environment.unavailable(
+            f"the Julia environment has no package {name}", environment.INSTALL
+        )
+    return base.require(found)
+
+
+def array(values: Any) -> Any:
+    """A Julia Array of float64 numbers, a copy of an array or tensor."""
+    import juliacall
+
+    plain = values.detach().numpy() if hasattr(values, "detach") else values
+    return juliacall.Base.Array(np.asarray(plain, dtype=np.float64))
 
 
 def main() -> Any:
@@ -79,12 +135,12 @@ def _import_juliacall() -> Any:
     return juliacall
 
 
-# Our own package folder comes first, so that the Julia code is the one that belongs to this Python
-# code, whatever the project knows of. As a project of its own it needs no manifest: its
-# dependencies are found by their uuid in the active one, and it is precompiled like any other.
+# Where the project knows of no PySciML, our folder is an environment of its own, without manifest:
+# its dependencies are found by their uuid in the project. It has to come last for that, because
+# Julia looks for them in no environment beyond the one that names them.
 _LOAD = """
 function (folder, uuid)
-    folder in LOAD_PATH || pushfirst!(LOAD_PATH, folder)
+    folder in LOAD_PATH || push!(LOAD_PATH, folder)
     id = Base.PkgId(Base.UUID(uuid), "PySciML")
     if !haskey(Base.loaded_modules, id) && !Base.isprecompiled(id)
         println(stderr, "pysciml: compiling its Julia part (some minutes, once per environment; " *
@@ -98,7 +154,14 @@ end
 
 def _load(juliacall: Any) -> Any:
     load = juliacall.Main.seval(_LOAD)
-    loaded = load(str(environment.julia_package()), environment.PACKAGE_UUID)
+    own = environment.julia_package()
+    loaded = load(str(own), environment.PACKAGE_UUID)
+    found = Path(str(juliacall.Base.pkgdir(loaded)))
+    if not found.samefile(own):
+        raise environment.unavailable(
+            f"the Julia project has a PySciML of another installation, {found}",
+            f"remove it from the project, or point it to {own}",
+        )
     api = ctypes.pythonapi
     loaded.set_interrupt_check(_address(api.PyErr_CheckSignals), _address(api.PyErr_Clear))
     return loaded
@@ -111,6 +174,18 @@ def _address(function: Any) -> int:
 def translated(error: Exception) -> PyscimlError:
     """A juliacall error as one of ours: Julia's message, no stack."""
     return JuliaError(first_lines(error))
+
+
+def fail(code: int) -> NoReturn:
+    """Raise what a function of the Julia package returned as a negative number."""
+    if code == _INTERRUPTED:
+        raise KeyboardInterrupt
+    kind, message = (str(part) for part in module().last_error())
+    if "not able to use mass matrices" in message:
+        raise UnsupportedError(
+            "this method cannot use a mass matrix; try Rodas5P, FBDF or alg=None"
+        )
+    raise JuliaError(f"{kind}: {message}" if kind not in message else message)
 
 
 def first_lines(error: Exception, count: int = 8) -> str:

@@ -1,0 +1,114 @@
+"""Solving with a pullback: SciMLSensitivity's adjoint methods, fed with the captured vjp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pysciml.engines.base import (
+    AdjointOptions,
+    Array,
+    Cotangents,
+    Pullback,
+    RawSolution,
+    SolveOptions,
+)
+from pysciml.engines.julia import session
+from pysciml.engines.julia.model import JuliaModel, Plan, key
+from pysciml.errors import UnsupportedError
+from pysciml.validation import did_you_mean
+
+if TYPE_CHECKING:
+    from pysciml.problems import ODEProblem
+
+EXTENSION = "PySciMLSensitivityExt"
+
+SENSEALGS = (
+    "GaussAdjoint",
+    "GaussKronrodAdjoint",
+    "InterpolatingAdjoint",
+    "QuadratureAdjoint",
+    "BacksolveAdjoint",
+)
+DEFAULT = "GaussAdjoint"
+
+
+@dataclass
+class Recipe:
+    """A plan with a way to differentiate it, ready to run."""
+
+    plan: Plan
+    handle: Any  # Julia's Recipe
+
+
+def solve_with_pullback(
+    model: JuliaModel,
+    problem: ODEProblem,
+    alg: str | None,
+    options: SolveOptions,
+    adjoint: AdjointOptions,
+    full: bool,
+) -> tuple[RawSolution, Pullback]:
+    """See `pysciml.engines.base.Engine.solve_with_pullback`."""
+    how = recipe(model, alg, options, adjoint)
+    raw, tape = model.run(how.handle, problem, how.plan, full)
+    julia = session.module()
+    n, n_p, points = model.n, problem.p_flat.size, len(raw.t)
+
+    def pullback(gradient: Array) -> Cotangents:
+        w = np.ascontiguousarray(gradient, dtype=np.float64)
+        if w.shape != (points, n):
+            raise ValueError(
+                f"gradient must have the shape of the saved states, ({points}, {n}); got {w.shape}"
+            )
+        u0, p = np.empty(n), np.empty(n_p)
+        code = julia.pull_b(tape, w.ctypes.data, u0.ctypes.data, p.ctypes.data)
+        if code < 0:
+            session.fail(int(code))
+        return Cotangents(u0, p)
+
+    return raw, pullback
+
+
+def recipe(
+    model: JuliaModel, alg: str | None, options: SolveOptions, adjoint: AdjointOptions
+) -> Recipe:
+    """The prepared differentiable solve, kept with the model."""
+    session.extension(EXTENSION)
+    return model.kept(
+        ("adjoint", adjoint, key(alg, options)),
+        lambda: _new_recipe(model, alg, options, adjoint),
+    )
+
+
+def _new_recipe(
+    model: JuliaModel, alg: str | None, options: SolveOptions, adjoint: AdjointOptions
+) -> Recipe:
+    sensealg = adjoint.sensealg or DEFAULT
+    if sensealg not in SENSEALGS:
+        raise UnsupportedError(
+            f"sensealg must be one of {', '.join(SENSEALGS)} on engine='julia'; got "
+            f"{sensealg!r}{did_you_mean(sensealg, SENSEALGS)}"
+        )
+    if adjoint.checkpointing and sensealg == "QuadratureAdjoint":
+        raise UnsupportedError(
+            "QuadratureAdjoint keeps every step and has no checkpointing; use GaussAdjoint"
+        )
+    plan = model.plan(alg, options)
+    if sensealg == "BacksolveAdjoint" and plan.kind != "explicit":
+        raise UnsupportedError(
+            f"BacksolveAdjoint solves {plan.title} backwards, where a stiff problem is unstable; "
+            "use GaussAdjoint, or an explicit method"
+        )
+    if "DefaultODEAlgorithm" in (alg or ""):
+        raise UnsupportedError(
+            "DefaultODEAlgorithm lacks the dense output that adjoints need; leave alg out, or use "
+            "AutoTsit5(Rodas5P)"
+        )
+    model.compile("vjp", *(["vjp_p"] if model.n_p else []))
+    handle = session.module().recipe(
+        plan.handle, sensealg, adjoint.checkpointing, adjoint.abstol, adjoint.reltol
+    )
+    return Recipe(plan, handle)

@@ -1,0 +1,261 @@
+"""A captured model on the Julia side, and the solves that are prepared for it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from pysciml.engines.base import Array, RawSolution, SolveOptions, Stats
+from pysciml.engines.julia import session
+from pysciml.engines.julia.methods import check_algorithm, known_algorithms, refused
+from pysciml.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from pysciml.problems import ODEProblem
+
+T = TypeVar("T")
+
+_PLANS_KEPT = 64  # per model
+_FIRST_ROOM = 256  # points to make room for when nobody knows how many there will be
+_SPARSE_FROM = 64  # states; below, a dense factorisation is faster whatever the pattern
+_SPARSE_FILL = 0.2
+
+
+class JuliaModel:
+    """A captured model on the Julia side: its handle, and the plans made for it."""
+
+    def __init__(self, model: Any, mass: Array | None) -> None:
+        self._julia = session.module()
+        self._model = model
+        self.n: int = model.n
+        self.n_p: int = model.n_p
+        self._handle = self._julia.Model(model.n, mass)
+        self._has_mass = mass is not None
+        self._has: set[str] = set()
+        self._kept: OrderedDict[Any, Any] = OrderedDict()
+        self._solve = self._julia.solve
+        self._fetch = self._julia.fetch_b
+        self._retcodes = retcode_names()
+
+    @property
+    def handle(self) -> Any:
+        """Julia's `PySciML.Model`."""
+        return self._handle
+
+    def compile(self, *names: str) -> None:
+        """Generate and compile some of the model's functions: "f", "jac", "tgrad", "jvp", ..."""
+        from pysciml.codegen.julia import generate
+
+        for name in names:
+            if name in self._has:
+                continue
+            source = generate(getattr(self._model, name), name)
+            self._call("compile!", name, source.text, source.name, source.new_work())
+            self._has.add(name)
+
+    def compile_for(self, kind: str) -> None:
+        """What a sort of method needs: "explicit", "implicit" or "krylov"."""
+        self.compile("f")
+        if kind == "explicit":
+            return
+        self.compile("tgrad", *self._jacobian_from())
+        if kind == "krylov":
+            self.compile("jvp")
+
+    def plan(self, alg: str | None, options: SolveOptions) -> Plan:
+        """The prepared solve for a method and options, kept for the next time."""
+        return self.kept(key(alg, options), lambda: self._new_plan(alg, options))
+
+    def kept(self, key: Any, make: Callable[[], T]) -> T:
+        """What `make` made for a key, kept for the next time; the oldest are let go."""
+        found = self._kept.get(key)
+        if found is None:
+            found = self._kept[key] = make()
+            if len(self._kept) > _PLANS_KEPT:
+                self._kept.popitem(last=False)
+        return found
+
+    def solve(self, problem: ODEProblem, plan: Plan, full: bool) -> RawSolution:
+        raw, outcome = self.run(plan.handle, problem, plan, full)
+        if plan.dense:
+            raw.interpolate = self._interpolant(outcome, plan.width)
+        return raw
+
+    def run(
+        self, handle: Any, problem: ODEProblem, plan: Plan, full: bool
+    ) -> tuple[RawSolution, Any]:
+        """Solve by Julia's Plan or Recipe; also returns what Julia's `solve` leaves behind."""
+        u0, p = _flat(problem.u0_flat), _flat(problem.p_flat)
+        t0, t1 = problem.tspan
+        info, reached = np.zeros(10, np.int64), np.zeros(2)
+        room = plan.room
+        t, u = np.empty(room), np.empty((room, plan.width))
+        outcome = self._solve(
+            handle, _at(u0), _at(p), p.size, float(t0), float(t1), _at(info), _at(reached),
+            _at(t), _at(u), room, plan.dense, full,
+        )  # fmt: skip
+        points, width, code, nf, njacs, nw, nsolve, naccept, nreject, written = info.tolist()
+        if points < 0:
+            session.fail(points)
+        if not written:
+            plan.room = points
+            t, u = np.empty(points), np.empty((points, width))
+            self._fetch(outcome, _at(t), _at(u))
+        elif points < room:
+            t, u = t[:points], u[:points]
+        retcode = self._retcodes[code]
+        raw = RawSolution(
+            t=t,
+            u=u,
+            retcode=retcode,
+            alg=plan.title,
+            stats=Stats(nf, njacs, nw, nsolve, naccept, nreject),
+            message="" if retcode == "Success" else _message(reached, t1, plan, retcode),
+        )
+        return raw, outcome
+
+    def _jacobian_from(self) -> tuple[str, ...]:
+        """The functions that give the Jacobian: jac, or the jvp and the pattern when sparse."""
+        n = self._model.n
+        if n < _SPARSE_FROM:
+            return ("jac",)
+        if "pattern" not in self._has:
+            pattern = self._model.sparsity().tocoo()
+            if pattern.nnz > _SPARSE_FILL * n * n:
+                return ("jac",)
+            rows, columns = pattern.row.astype(np.int64), pattern.col.astype(np.int64)
+            self._call("set_pattern!", rows, columns)
+            self._has.add("pattern")
+        return ("jvp",)
+
+    def _new_plan(self, alg: str | None, options: SolveOptions) -> Plan:
+        if alg is not None:
+            check_algorithm(alg, known_algorithms)
+        method = self._method(alg, options)
+        kind = str(self._julia.needs(method, self._model.n))
+        if isinstance(options.reltol, np.ndarray) and kind != "explicit":
+            raise UnsupportedError(
+                "reltol must be one number for an implicit method on engine='julia' (abstol may be "
+                "one for each component); explicit methods and engine='native' take several"
+            )
+        self.compile_for(kind)
+        saveat = np.empty(0) if options.saveat is None else options.saveat
+        dense = options.dense and options.saveat is None and options.save_everystep
+        try:
+            handle = self._julia.plan(
+                self._handle,
+                method,
+                saveat,
+                options.save_everystep,
+                dense,
+                options.adaptive,
+                0.0 if options.dt is None else float(options.dt),
+                float(options.dtmin),
+                float("nan") if options.dtmax is None else float(options.dtmax),
+                int(options.maxiters),
+                np.empty(0) if options.tstops is None else options.tstops,
+                options.abstol,
+                options.reltol,
+                options.save_idxs,
+            )
+        except Exception as error:
+            raise session.translated(error) from None
+        width = self._model.n if options.save_idxs is None else len(options.save_idxs)
+        room = _FIRST_ROOM if options.saveat is None else len(options.saveat)
+        title = str(self._julia.title(method))
+        return Plan(handle, title, kind, width, dense, room, options.maxiters)
+
+    def _method(self, alg: str | None, options: SolveOptions) -> Any:
+        name = alg or ("Rodas5P" if self._has_mass else "")  # explicit methods take no mass matrix
+        try:
+            return self._julia.make_algorithm(name, dict(options.algorithm), options.reltol)
+        except Exception as error:
+            raise refused(error, alg) from None
+
+    def _interpolant(self, outcome: Any, width: int) -> Callable[[Array], Array]:
+        def interpolate(times: Array) -> Array:
+            at = np.array(times, dtype=np.float64).reshape(-1)
+            out = np.empty((at.size, width))
+            if at.size:
+                code = self._call("interpolate!", outcome, _at(at), at.size, _at(out))
+                if code < 0:
+                    session.fail(int(code))
+            return out
+
+        return interpolate
+
+    def _call(self, name: str, *args: Any) -> Any:
+        """A function of the Julia package; those that end in `!` take the model first."""
+        function = getattr(self._julia, name.replace("!", "_b"))
+        of_model = name in ("compile!", "set_pattern!")
+        try:
+            return function(self._handle, *args) if of_model else function(*args)
+        except Exception as error:
+            raise session.translated(error) from None
+
+
+@dataclass
+class Plan:
+    """A method and options, ready to run; `room` follows the number of points that came."""
+
+    handle: Any
+    title: str
+    kind: str  # "explicit", "implicit" or "krylov"
+    width: int
+    dense: bool
+    room: int
+    maxiters: int
+
+
+@lru_cache(maxsize=1)
+def retcode_names() -> tuple[str, ...]:
+    return tuple(str(name) for name in session.module().retcode_names())
+
+
+def key(alg: str | None, options: SolveOptions) -> Any:
+    """A hashable value that tells two prepared solves apart."""
+    return (
+        alg,
+        _frozen(options.saveat),
+        _frozen(options.abstol),
+        _frozen(options.reltol),
+        options.dt,
+        options.dtmin,
+        options.dtmax,
+        options.maxiters,
+        options.adaptive,
+        _frozen(options.tstops),
+        _frozen(options.save_idxs),
+        options.save_everystep,
+        options.dense,
+        repr(sorted(options.algorithm.items())) if options.algorithm else "",
+    )
+
+
+def _frozen(value: Any) -> Any:
+    return value.tobytes() if isinstance(value, np.ndarray) else value
+
+
+def _flat(values: Array) -> Array:
+    return np.ascontiguousarray(values, dtype=np.float64)
+
+
+def _at(array: np.ndarray[Any, Any]) -> int:
+    return array.ctypes.data
+
+
+def _message(reached: Array, t1: float, plan: Plan, retcode: str) -> str:
+    t, dt = reached.tolist()
+    where = f"at t = {t:.6g} of {t1:.6g}, with a last step of {dt:.3g}"
+    if retcode == "MaxIters":
+        return f"the {plan.maxiters} steps of maxiters were used up {where}"
+    if retcode == "DtLessThanMin":
+        return f"the step size fell below its minimum {where}"
+    if retcode == "Unstable":
+        return f"the state stopped being finite {where}"
+    return f"the solver gave up {where}"
