@@ -19,6 +19,7 @@ NAMES = (
     "training",
     "ensembles",
     "jumps",
+    "stochastic",
 )
 
 

@@ -93,7 +93,8 @@ def solve_ensemble(
         let it depend on i alone (`np.random.default_rng((seed, i))`).
     seed : int, optional
         Of the noise of an SDEProblem: trajectory i is the one that `solve` gives for the seed
-        (seed, i), whatever the batches and threads. Default: a new one, which is on the result.
+        (seed, i), whatever the batches and threads (on torch, where a batch shares its noise, the
+        same seed and `batch_size` give the same). Default: a new one, which is on the result.
     threads : int, optional
         Threads of the native engine. Default: the cores this process may use. The result does not
         depend on it.

@@ -144,6 +144,9 @@ HELPER: dict[str, Any] = {
     "no_cpython_wrapper": True,
 }
 
+# For what is called in each step: each array that is handed over costs seven arguments.
+INLINED = {**HELPER, "forceinline": True}
+
 
 def signature(returns: str, *arguments: str) -> str:
     """Numba's spelling of an entry point's type, given so that a cached one is loaded at once.

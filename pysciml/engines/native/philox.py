@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from pysciml.engines.native.common import HELPER
+from pysciml.engines.native.common import INLINED
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -18,10 +18,8 @@ _ROUNDS = 10
 _DROPPED = np.uint64(12)  # bits of a word that a float has no room for, and one
 _UNIT = 2.0**-52
 
-_INLINED = {**HELPER, "forceinline": True}
 
-
-@njit(**_INLINED)
+@njit(**INLINED)
 def philox(first, second, key):  # type: ignore[no-untyped-def]
     """Philox 4x32-10: two random words of two words that count and a key (all uint64)."""
     c0, c1 = first & _LOW, first >> _HALF
@@ -35,7 +33,7 @@ def philox(first, second, key):  # type: ignore[no-untyped-def]
     return c0 | (c1 << _HALF), c2 | (c3 << _HALF)
 
 
-@njit(**_INLINED)
+@njit(**INLINED)
 def unit(word):  # type: ignore[no-untyped-def]
     """A number above 0 and below 1, from a random word."""
     return (float(word >> _DROPPED) + 0.5) * _UNIT

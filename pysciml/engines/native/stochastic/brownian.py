@@ -30,7 +30,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from pysciml.engines.base import Array
-from pysciml.engines.native.common import HELPER, add_to, clear
+from pysciml.engines.native.common import HELPER, INLINED, add_to, clear
 from pysciml.engines.native.philox import philox, unit
 from pysciml.engines.native.pointers import load, store
 from pysciml.engines.native.stochastic.common import (
@@ -45,7 +45,6 @@ from pysciml.engines.native.stochastic.common import (
     I_SUM,
     I_TICK,
     I_TRAJECTORY,
-    INLINED,
 )
 
 # Time is counted in ticks: the root has 2**DEPTH of them.
@@ -225,6 +224,18 @@ def _node(m, level, tick):  # type: ignore[no-untyped-def]
     return _ROOT + (2 * level + right) * 2 * m
 
 
+@njit(**INLINED)
+def _halve_one(tree, z1, z2, s1, s2, node, left, m):  # type: ignore[no-untyped-def]
+    """The halves of one component of a node."""
+    w, h = load(tree, node), load(tree, node + m)
+    shift, spread = s1 * load(tree, z1), s2 * load(tree, z2)
+    lean, area = 1.5 * h + shift, 0.25 * h - 0.5 * shift
+    store(tree, left + 2 * m, 0.5 * w - lean)
+    store(tree, left + 3 * m, area - spread)
+    store(tree, left, 0.5 * w + lean)
+    store(tree, left + m, area + spread)
+
+
 @njit(**HELPER)
 def _halve(it, tree, level, number, count, nodes, halves):  # type: ignore[no-untyped-def]
     """The halves of `count` nodes of a level in order, from `number` on.
@@ -235,17 +246,17 @@ def _halve(it, tree, level, number, count, nodes, halves):  # type: ignore[no-un
     m, z = it[I_M], it[I_SCRATCH]
     s1, s2 = 0.25 * tree[level], _ROOT48 * tree[level]
     draw(it, tree, z, number, count)
-    for k in range(count - 1, -1, -1):
-        node, left = nodes + 2 * m * k, halves + 4 * m * k
+    behind = count * m
+    if m < count:  # the long loop inside
         for j in range(m):
-            w, h = load(tree, node + j), load(tree, node + m + j)
-            z1 = s1 * load(tree, z + k * m + j)
-            z2 = s2 * load(tree, z + (count + k) * m + j)
-            lean, area = 1.5 * h + z1, 0.25 * h - 0.5 * z1
-            store(tree, left + 2 * m + j, 0.5 * w - lean)
-            store(tree, left + 3 * m + j, area - z2)
-            store(tree, left + j, 0.5 * w + lean)
-            store(tree, left + m + j, area + z2)
+            for k in range(count - 1, -1, -1):
+                z1, node, left = z + k * m + j, nodes + 2 * m * k + j, halves + 4 * m * k + j
+                _halve_one(tree, z1, z1 + behind, s1, s2, node, left, m)
+    else:
+        for k in range(count - 1, -1, -1):
+            for j in range(m):
+                z1, node, left = z + k * m + j, nodes + 2 * m * k + j, halves + 4 * m * k + j
+                _halve_one(tree, z1, z1 + behind, s1, s2, node, left, m)
 
 
 @njit(**INLINED)

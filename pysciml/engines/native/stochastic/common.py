@@ -10,10 +10,10 @@ from numba import njit
 
 from pysciml.engines.native.common import (
     F_INDEX_COUNT,
-    HELPER,
     I_INDEX_COUNT,
     I_N,
     I_NP,
+    INLINED,
     add_to,
 )
 from pysciml.engines.native.pointers import call_jvp, load, store
@@ -50,9 +50,6 @@ from pysciml.engines.native.pointers import call_jvp, load, store
 ) = range(I_INDEX_COUNT, I_INDEX_COUNT + 21)
 
 DIAGONAL, SCALAR, GENERAL = range(3)
-
-# For what is called in each step: each array that is handed over costs seven arguments.
-INLINED = {**HELPER, "forceinline": True}
 
 # The first numbers of a method's integers. The floats are the method's own.
 TAB_KIND, TAB_STAGES, TAB_OWN = range(3)
