@@ -90,7 +90,7 @@ class DiscreteAdjoint:
 
     def _make_memory(self) -> None:
         drive = self._drive
-        problem, scheme = drive.problem, drive.method.tableaus[0]
+        problem, scheme = drive.problem, drive.method.scheme
         n, n_p, gsize = drive.space.n, problem.model.n_p, problem.noise_model.n_out
         vjp = compiled_of(problem.model).function("vjp_up")
         vjp_g = compiled_of(problem.noise_model).function("vjp_up")
@@ -112,7 +112,7 @@ class DiscreteAdjoint:
                 f"{(self._count, n)}; got {ubar.shape}"
             )
         bar = np.zeros(n + int(self._it[c.I_NP]))
-        space, scheme = drive.space, drive.method.tableaus[0]
+        space, scheme = drive.space, drive.method.scheme
         for first, last in self._chunks(n):
             run_back(
                 self._it, scheme.ints, scheme.floats, self._buf, bar, drive.p, space.work,

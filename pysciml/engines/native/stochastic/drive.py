@@ -80,13 +80,13 @@ class Workspace:
     )  # fmt: skip
 
     def __init__(self, problem: SDEProblem, method: Method) -> None:
-        scheme = method.tableaus[0]
+        scheme = method.scheme
         model, noise = problem.model, problem.noise_model
         self.n = n = model.n
         m = math.prod(problem.noise_shape)
         f, g = compiled_of(model).function("f"), compiled_of(noise).function("f")
         self.work, self.work_g, self.work_d = f.new_work(), g.new_work(), np.zeros(1)
-        self.fl = method.control[0].copy()
+        self.fl = method.control.copy()
         it = self.it = np.zeros(s.I_SDE_COUNT, dtype=np.int64)
         it[c.I_N], it[s.I_M], it[s.I_GSIZE] = n, m, noise.n_out
         it[c.I_F], it[s.I_G] = f.address, g.address
@@ -121,7 +121,7 @@ class StochasticDrive(Loop):
         fl[c.F_TDIR] = 1.0
         fl[c.F_DTMAX] = options.dtmax or t1 - t0
         fl[c.F_DTMIN] = options.dtmin
-        it[c.I_ADAPTIVE] = int(options.adaptive and method.tableaus[0].adaptive)
+        it[c.I_ADAPTIVE] = int(options.adaptive and method.scheme.adaptive)
         it[c.I_MAXITERS] = options.maxiters
         it[c.I_CHUNK] = first_chunk(space.n)
         self._choose_stream(options.seed, options.trajectory, 1)
@@ -206,7 +206,7 @@ class StochasticDrive(Loop):
             self.q = np.resize(self.q, rows)
 
     def _advance(self) -> int:
-        space, scheme = self.space, self.method.tableaus[0]
+        space, scheme = self.space, self.method.scheme
         return int(loop.run(
             space.fl, space.it, scheme.ints, scheme.floats, space.buf, self.p, space.work,
             space.work_g, space.work_d, space.tree, space.chi, self.tol, self.saveat, self.stops,
@@ -221,7 +221,7 @@ class StochasticDrive(Loop):
         """A run for each trajectory of the batch, into its row of `out`."""
         from pysciml.engines.native.stochastic.many import run_many
 
-        space, scheme, it = self.space, self.method.tableaus[0], self.space.it
+        space, scheme, it = self.space, self.method.scheme, self.space.it
         count, width = len(out), self.idxs.size or space.n
         self._choose_stream(batch.seed, batch.first, count)
         codes, sums = np.full(count, c.AGAIN), np.zeros(len(COUNTERS), dtype=np.int64)
@@ -239,7 +239,7 @@ class StochasticDrive(Loop):
         )  # fmt: skip
         retcodes = np.array([retcode_of(code) for code in codes.tolist()], dtype=object)
         u = out.reshape(count, -1, width)
-        return RawBatch(u, retcodes, self.method.name, Stats(*sums.tolist()))
+        return RawBatch(u, retcodes, self.method.scheme.name, Stats(*sums.tolist()))
 
     def result(self, code: int, message: str = "") -> RawSolution:
         options, it = self.options, self.space.it.tolist()
@@ -259,7 +259,7 @@ class StochasticDrive(Loop):
             t=t[kept],
             u=np.ascontiguousarray(u[kept]),
             retcode=RETCODES[code],
-            alg=self.method.name,
+            alg=self.method.scheme.name,
             stats=Stats(nf=it[c.I_NF], naccept=it[c.I_NACC], nreject=it[c.I_NREJ]),
             interpolate=interpolate,
             message=message,
@@ -283,8 +283,8 @@ class StochasticDrive(Loop):
         fl, it = self.space.fl, self.space.it
         start, end = self.problem.tspan
         where = (
-            f"{self.method.name} stopped at t = {fl[c.F_T]:.8g} of ({start:g}, {end:g}), after "
-            f"{it[c.I_NACC]} steps. "
+            f"{self.method.scheme.name} stopped at t = {fl[c.F_T]:.8g} of ({start:g}, {end:g}), "
+            f"after {it[c.I_NACC]} steps. "
         )
         if code == c.MAXITERS:
             return where + (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pysciml.engines.base import Array, SolveOptions
 from pysciml.engines.native.methods import CONTROL, controller, refuse_unknown
 from pysciml.engines.native.stochastic import euler, milstein, sri
-from pysciml.engines.native.stochastic.common import EULER, F_SDE_COUNT, MILSTEIN
+from pysciml.engines.native.stochastic.common import EULER, F_SDE_COUNT, MILSTEIN, TAB_KIND
 from pysciml.errors import UnsupportedError
 from pysciml.validation import did_you_mean
 
@@ -47,7 +47,7 @@ class Scheme:
 
     @property
     def is_milstein(self) -> bool:
-        return bool(self.ints[0] == MILSTEIN)
+        return bool(self.ints[TAB_KIND] == MILSTEIN)
 
     def floats_needed(self, n: int, gsize: int) -> int:
         """Floats of `buf`."""
@@ -97,10 +97,8 @@ NAMES = tuple(_SCHEMES)
 class Method:
     """A scheme with the floats that its step control starts with."""
 
-    name: str
-    tableaus: tuple[Scheme]
-    control: tuple[Array]
-    maxcount: tuple[int] = (0,)
+    scheme: Scheme
+    control: Array
 
 
 def find(alg: str | None, problem: SDEProblem, options: SolveOptions) -> Method:
@@ -118,7 +116,7 @@ def find(alg: str | None, problem: SDEProblem, options: SolveOptions) -> Method:
         )
     _check_fits(scheme, problem)
     _check_step(scheme, options)
-    return Method(name, (scheme,), (_control(scheme, options.algorithm),))
+    return Method(scheme, _control(scheme, options.algorithm))
 
 
 def _default(problem: SDEProblem) -> str:
