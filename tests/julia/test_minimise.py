@@ -110,7 +110,7 @@ def test_multiple_shooting_and_collocation_run_there_too() -> None:
         theta = np.concatenate([task.unknowns.first, extra])
         found = in_julia(objective, theta, train.Adam(0.02, 15))
         expected = in_python(objective, theta, train.Adam(0.02, 15))
-        np.testing.assert_allclose(found[-1][2], expected[-1][2], rtol=1e-7)
+        np.testing.assert_allclose(found[-1][2], expected[-1][1], rtol=1e-7)
 
 
 def test_report_can_end_a_stage() -> None:

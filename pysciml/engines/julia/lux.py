@@ -34,7 +34,7 @@ def values_of(module: nn.Module, parameters: Any) -> Mapping[str, Any]:
         missing = sorted(set(own) - set(parameters))
         if missing:
             raise ValueError(
-                f"parameters must have an entry for each of the module's; no {missing}"
+                f"parameters must have an entry for each of the module's; got no {missing}"
             )
         given = {name: np.asarray(parameters[name], dtype=np.float64) for name in own}
     else:

@@ -76,9 +76,9 @@ class _Listener:
             raise self._raised
 
     def _tell(self, value: float) -> int:
-        theta = self.buffer.copy()
-        self._best.see(value, theta)
-        try:
+        try:  # all of it: Ctrl-C may come at any line
+            theta = self.buffer.copy()
+            self._best.see(value, theta)
             return int(self._report(self._stage, value, theta))
         except BaseException as error:  # it cannot pass through Julia; raised on the other side
             self._raised = error
