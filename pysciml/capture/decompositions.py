@@ -74,7 +74,8 @@ def pad_circular(x: torch.Tensor, pad: list[int]) -> torch.Tensor:
 
 def _cumsum(x: torch.Tensor, dim: int, *, dtype: Any = None) -> torch.Tensor:
     lower = torch.ones(x.shape[dim], x.shape[dim], dtype=torch.float64).tril()
-    return torch.movedim(torch.movedim(x, dim, -1) @ lower.T, -1, dim)
+    summed = torch.movedim(torch.movedim(x, dim, -1) @ lower.T, -1, dim)
+    return summed.contiguous()  # as PyTorch's own: a reshape of it is a view
 
 
 def _prod(x: torch.Tensor, *, dtype: Any = None) -> torch.Tensor:

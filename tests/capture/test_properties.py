@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from random_models import N_P, RandomModel, random_models, sample_point
 
 from pysciml.capture import Model, capture
@@ -76,6 +76,7 @@ def arguments(model: Model, name: str) -> tuple[Any, ...]:
 
 
 @given(random_models())
+@example(RandomModel((2, 3), [("add", 0, 0), ("cumsum", 0, 0), ("in_place", 5, 0)]))
 @settings(relaxed, max_examples=60)
 def test_programs_agree_with_torch(f: RandomModel) -> None:
     model = capture(f, np.zeros(f.shape), np.zeros(N_P))
