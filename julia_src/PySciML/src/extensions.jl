@@ -86,3 +86,12 @@ Base.showerror(io::IO, e::BackwardFailure) = print(
     io, "the backward solve of $(e.method) stopped before t = $(e.t); try tighter tolerances, " *
         "another sensealg, or a stiff method"
 )
+
+"The adjoint method does not suit implicit methods."
+struct NotForStiff <: Exception
+    method::Symbol
+end
+Base.showerror(io::IO, e::NotForStiff) = print(
+    io, "$(e.method) is wrong for stiff problems, and an implicit method took some of the steps; " *
+        "use GaussAdjoint, or an explicit method"
+)

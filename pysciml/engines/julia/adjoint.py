@@ -92,16 +92,7 @@ def _new_recipe(
             f"sensealg must be one of {', '.join(SENSEALGS)} on engine='julia'; got "
             f"{sensealg!r}{did_you_mean(sensealg, SENSEALGS)}"
         )
-    if adjoint.checkpointing and sensealg == "QuadratureAdjoint":
-        raise UnsupportedError(
-            "QuadratureAdjoint keeps every step and has no checkpointing; use GaussAdjoint"
-        )
     plan = model.plan(alg, options)
-    if sensealg == "BacksolveAdjoint" and plan.kind != "explicit":
-        raise UnsupportedError(
-            f"BacksolveAdjoint solves {plan.title} backwards, where a stiff problem is unstable; "
-            "use GaussAdjoint, or an explicit method"
-        )
     if "DefaultODEAlgorithm" in (alg or ""):
         raise UnsupportedError(
             "DefaultODEAlgorithm lacks the dense output that adjoints need; leave alg out, or use "

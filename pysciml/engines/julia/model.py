@@ -168,7 +168,7 @@ class JuliaModel:
         width = self._model.n if options.save_idxs is None else len(options.save_idxs)
         room = _FIRST_ROOM if options.saveat is None else len(options.saveat)
         title = str(self._julia.title(method))
-        return Plan(handle, title, kind, width, dense, room, options.maxiters)
+        return Plan(handle, title, width, dense, room, options.maxiters)
 
     def _method(self, alg: str | None, options: SolveOptions) -> Any:
         name = alg or ("Rodas5P" if self._has_mass else "")  # explicit methods take no mass matrix
@@ -205,7 +205,6 @@ class Plan:
 
     handle: Any
     title: str
-    kind: str  # "explicit", "implicit" or "krylov"
     width: int
     dense: bool
     room: int

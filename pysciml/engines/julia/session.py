@@ -185,6 +185,8 @@ def fail(code: int) -> NoReturn:
         raise UnsupportedError(
             "this method cannot use a mass matrix; try Rodas5P, FBDF or alg=None"
         )
+    if kind == "NotForStiff":
+        raise UnsupportedError(message)
     raise JuliaError(f"{kind}: {message}" if kind not in message else message)
 
 

@@ -1,0 +1,154 @@
+# From gradients with respect to the saved states to gradients with respect to u0 and p.
+
+function PySciML.pull!(tape::AbstractTape, w::Int, u0::Int, p::Int)
+    try
+        n, np = tape.recipe.plan.model.n, parameter_count(tape)
+        cotangents = copy(unsafe_wrap(Array, Ptr{Float64}(w), (n, length(tape.times))))
+        du0 = unsafe_wrap(Array, Ptr{Float64}(u0), n)
+        dp = unsafe_wrap(Array, Ptr{Float64}(p), np)
+        Base.invokelatest(PySciML.pull!, tape, cotangents, du0, dp)
+        return 0
+    catch error
+        return note(error)
+    end
+end
+
+parameter_count(tape::Tape) = length(tape.trajectory.solution.prob.p)
+parameter_count(tape::CheckpointedTape) = length(tape.p)
+
+function PySciML.pull!(tape::AbstractTape, cotangents::Matrix{Float64}, du0::Vec, dp::Vec)
+    # The adjoint is linear in the cotangents. Scaled to 1, they suit the tolerances.
+    scale = maximum(abs, cotangents; init = 0.0)
+    if iszero(scale) || !isfinite(scale)
+        fill!(du0, scale * 0.0)
+        fill!(dp, scale * 0.0)
+        return nothing
+    end
+    seen = [i for i in eachindex(tape.times) if any(!iszero, view(cotangents, :, i))]
+    pull_along!(tape, tape.times[seen], cotangents[:, seen] ./ scale, du0, dp)
+    du0 .*= scale
+    dp .*= scale
+    return nothing
+end
+
+function pull_along!(tape::Tape, times::Vec, w::Matrix{Float64}, du0::Vec, dp::Vec)
+    return adjoint!(tape.trajectory, tape.recipe, tape.full, times, w, du0, dp)
+end
+
+"Segment by segment from the last one; each is solved again, with dense output."
+function pull_along!(tape::CheckpointedTape, times::Vec, w::Matrix{Float64}, du0::Vec, dp::Vec)
+    r, c = tape.recipe, tape.checkpoints
+    f = PySciML.ode_function(r.plan.model, r.plan.kind, tape.full)
+    before = abs.(c.t .- first(c.t)) .< abs(last(times) - first(c.t))
+    starts, states = c.t[before], c.u[before]
+    stop = last(times)
+    fill!(du0, 0.0)  # the gradient with respect to the state at `stop`
+    fill!(dp, 0.0)
+    of_segment = similar(dp)
+    for (start, state) in Iterators.reverse(zip(starts, states))
+        sol = integrate_densely(f, r.plan, state, tape.p, start, stop, r.plan.maxiters).sol
+        sol.retcode === ReturnCode.Success ||
+            throw(PySciML.BackwardFailure(nameof(r.method), start))
+        trajectory = Trajectory(sol, sol.t, any_implicit(sol.alg, sol.alg_choice))
+        inside = findall(t -> min(start, stop) <= t <= max(start, stop) && t != start, times)
+        adjoint!(
+            trajectory, r, tape.full, [times[inside]; stop], [w[:, inside] du0], du0, of_segment
+        )
+        dp .+= of_segment
+        stop = start
+    end
+    for i in findall(==(stop), times)
+        du0 .+= view(w, :, i)
+    end
+    return nothing
+end
+
+"""
+Jumps of the adjoint: `values[:, i]` at the i-th stop.
+
+`left` counts down to the first stop, which is t0: when it is not 1, the solve has failed.
+"""
+mutable struct Jumps
+    const values::Matrix{Float64}
+    left::Int
+end
+
+function (j::Jumps)(out, u, p, t, i)
+    j.left = i
+    copyto!(out, view(j.values, :, i))
+    return nothing
+end
+
+"The gradient of sum(w[:, i] .* u(times[i])) with respect to the first state and the parameters."
+function adjoint!(trajectory::Trajectory, r::Recipe, full, times::Vec, w, du0::Vec, dp::Vec)
+    stops, jumps = stops_and_jumps(trajectory, r, times, w)
+    if length(stops) == 1
+        copyto!(du0, view(jumps.values, :, 1))
+        fill!(dp, 0.0)
+        return nothing
+    end
+    model, implicit = r.plan.model, trajectory.implicit
+    f = adjoint_function(model, length(dp), implicit || singular(model), full)
+    λ, gradient = adjoint_sensitivities(
+        until(trajectory.solution, last(stops), f), backward_algorithm(implicit);
+        sensealg = make_method(r.method, r.checkpointing), t = stops, dgdu_discrete = jumps,
+        abstol = r.abstol, reltol = r.reltol, maxiters = max(r.plan.maxiters, 1_000_000),
+        dtmax = isnan(r.plan.dtmax) ? abs(last(stops) - first(stops)) : r.plan.dtmax,
+        # What p does may be over while the adjoint knows nothing of it (a dose, an initial layer):
+        # the backward solve sees it by stepping where the forward one did.
+        tstops = trajectory.steps, verbose = QUIET, initializealg = BrownFullBasicInit(),
+    )
+    jumps.left == 1 || throw(PySciML.BackwardFailure(nameof(r.method), first(stops)))
+    mul_mass!(du0, model.mass, λ)
+    copyto!(dp, gradient)
+    return nothing
+end
+
+"Times at which the backward solve has to stop, in the order of the forward one, t0 first."
+function stops_and_jumps(trajectory::Trajectory, r::Recipe, times::Vec, w::Matrix{Float64})
+    t0, t1 = first(trajectory.solution.prob.tspan), last(times)
+    # quadrature goes from stop to stop; to the other methods the steps are told apart
+    also = r.method === QuadratureAdjoint ? trajectory.steps : r.plan.tstops
+    inside = filter(t -> min(t0, t1) < t < max(t0, t1), also)
+    stops = sort!(unique!([t0; inside; times]); rev = t1 < t0)
+    at = Dict(t => i for (i, t) in enumerate(stops))
+    values = zeros(size(w, 1), length(stops))
+    for (i, t) in enumerate(times)
+        view(values, :, at[t]) .+= view(w, :, i)
+    end
+    return stops, Jumps(values, 0)
+end
+
+# ZygoteVJP is the choice that prepares nothing; it never runs, for the model has vjp and vjp_p.
+make_method(T, checkpointing) = T(; autojacvec = ZygoteVJP())
+make_method(::Type{BacksolveAdjoint}, checkpointing) = BacksolveAdjoint(;
+    autojacvec = ZygoteVJP(), checkpointing = checkpointing !== false  # start anew where one can
+)
+
+# M u' = f and M' λ' = -J' λ: the gradient with respect to u0 is M' λ
+mul_mass!(du0, ::Nothing, λ) = copyto!(du0, λ)
+mul_mass!(du0, M::Matrix{Float64}, λ) = mul!(du0, M', λ)
+
+singular(model::Model) = model.mass !== nothing && any(iszero, sum(abs, model.mass; dims = 2))
+
+# Tsit5 also after Verner's methods: an adjoint that keeps no steps does not renew their lazy
+# interpolants, which the quadrature of the Gauss adjoints reads (wrong by 1e-2, at any tolerance).
+backward_algorithm(implicit::Bool) = implicit ? Rodas5P(; autodiff = AutoFiniteDiff()) : Tsit5()
+
+"The solution up to time `t`, of a problem whose function is `f`."
+function until(sol, t::Float64, f)
+    # An adjoint first asks for the end, from the right: a lazy interpolant would then take the last
+    # step for one of length zero, for good. Asked from the left, it completes the step rightly.
+    sol.dense && sol(similar(sol.prob.u0), last(sol.t))
+    problem = ODEProblem{true, FullSpecialize}(
+        f, sol.prob.u0, (first(sol.prob.tspan), t), sol.prob.p
+    )
+    sol.dense && return SciMLBase.build_solution(
+        problem, sol.alg, sol.t, sol.u; dense = true, k = sol.k, interp = sol.interp,
+        alg_choice = sol.alg_choice, retcode = ReturnCode.Success, stats = sol.stats,
+    )
+    last_one = findlast(==(t), sol.t)
+    return SciMLBase.build_solution(
+        problem, sol.alg, sol.t[1:last_one], sol.u[1:last_one]; retcode = ReturnCode.Success,
+    )
+end
