@@ -117,7 +117,6 @@ def package(name: str) -> Any:
 
 def array(values: Any) -> Any:
     """A Julia `Array{Float64}` with a copy of the values of an array or a tensor."""
-    session.module()
     return session.array(values)
 
 

@@ -228,18 +228,21 @@ const P = [1.0, 3.0, 1.0]
 
     # Each method of each installed library runs on a plain problem. Compiling them takes long.
     haskey(ENV, "PYSCIML_ALL_METHODS") && @testset "every installed method" begin
-        refused = String[]
-        for name in PySciML.algorithm_names()
-            first_try = try
-                solve(lotka_volterra(), name, [1.0, 1.0], P, 0.0, 1.0; saveat = [1.0], abstol = 1e-6, reltol = 1e-6)
+        adaptive = (; abstol = 1e-6, reltol = 1e-6)
+        fixed = (; adaptive = false, dt = 1e-3)
+        function attempt(name, how)
+            try
+                sol = solve(lotka_volterra(), name, [1.0, 1.0], P, 0.0, 1.0; saveat = [1.0], how...)
+                return sol.code < 0 ? sol.error[2] : sol.retcode
             catch error
-                (; code = -1, error = ("", sprint(showerror, error)))
+                return sprint(showerror, error)
             end
-            if first_try.code < 0  # fixed-step methods
-                first_try = solve(lotka_volterra(), name, [1.0, 1.0], P, 0.0, 1.0; saveat = [1.0], adaptive = false, dt = 1e-3)
-            end
-            ok = first_try.code >= 1 && first_try.retcode == "Success"
-            ok || push!(refused, name)
+        end
+        refused = Dict{String, String}()
+        for name in PySciML.algorithm_names()
+            attempt(name, adaptive) == "Success" && continue
+            outcome = attempt(name, fixed)
+            outcome == "Success" || (refused[name] = first(split(outcome, '\n')))
         end
         isempty(refused) || @info "methods that do not solve Lotka-Volterra" refused
         @test isempty(refused)

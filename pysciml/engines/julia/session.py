@@ -68,10 +68,7 @@ def package(name: str) -> Any:
     EngineUnavailableError
         The environment does not have it.
     """
-    import juliacall
-
-    base = juliacall.Base
-    module()
+    base = main().Base
     found = base.identify_package(name)
     if found is None:
         raise environment.unavailable(
@@ -82,10 +79,8 @@ def package(name: str) -> Any:
 
 def array(values: Any) -> Any:
     """A Julia Array of float64 numbers, a copy of an array or tensor."""
-    import juliacall
-
     plain = values.detach().numpy() if hasattr(values, "detach") else values
-    return juliacall.Base.Array(np.asarray(plain, dtype=np.float64))
+    return main().Base.Array(np.asarray(plain, dtype=np.float64))
 
 
 def main() -> Any:
