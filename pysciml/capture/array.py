@@ -166,7 +166,49 @@ class _Scheduler:
                 continue
             needs = [self._level_after(a, node, level) for a in node.args]
             level[position] = max(needs, default=1)
+        self._move_to_users(level)
         return level
+
+    def _move_to_users(self, level: list[int]) -> None:
+        """Compute values in the loops that use them: fewer loops, and fewer values stored."""
+        moving = [
+            x for x, node in enumerate(self.nodes) if node.op in ELEMENTWISE or node.op == "gather"
+        ]
+        last = max(level)
+        moved = True
+        while moved:
+            moved = False
+            for x in reversed(moving):
+                latest = min(
+                    (self._latest_for(user, x, level) for user in self.users[x]), default=last
+                )
+                if latest > level[x] and self._may_wait(x, latest, level):
+                    level[x] = latest
+                    moved = True
+
+    def _latest_for(self, user: int, position: int, level: list[int]) -> int:
+        delay = self._level_after(position, self.nodes[user], level) - level[position]
+        return level[user] - delay
+
+    def _may_wait(self, position: int, latest: int, level: list[int]) -> bool:
+        """Whether no more values are to be stored when one moves to a later level."""
+        if self.nodes[position].op == "gather" or position in self.inlined:
+            return True
+        left_behind = [
+            a
+            for a in self.nodes[position].args
+            if self.nodes[a].op in ELEMENTWISE
+            and not self._is_used_outside(a, level[position], level)
+            and any(level[user] < latest for user in self.users[a] - {position})
+        ]
+        return len(left_behind) <= (0 if self._is_used_outside(position, latest, level) else 1)
+
+    def _is_used_outside(self, position: int, of: int, level: list[int]) -> bool:
+        """Whether a value is needed by more than the loops of one level, and so is stored."""
+        return position == self.program.output or any(
+            self.nodes[user].op not in ELEMENTWISE or level[user] != of
+            for user in self.users[position]
+        )
 
     def _level_after(self, a: int, user: Node, level: list[int]) -> int:
         """Lowest level at which `user` can run, as far as its operand `a` is concerned."""

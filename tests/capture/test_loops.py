@@ -11,6 +11,7 @@ import torch
 from numba import njit
 
 from pysciml.capture import capture
+from pysciml.capture.array import Loop, lower_to_array
 from pysciml.codegen import elementary
 from pysciml.codegen.numba import as_numpy_function, compile_program, generate
 
@@ -114,3 +115,17 @@ def test_rows_of_fast_functions_are_loops_and_single_ones_are_not() -> None:
     assert compile_program(narrow).form == "scalar"
     assert math.isclose(as_numpy_function(compile_program(narrow), narrow)(np.ones(7), [], 0)[3],
                         math.tanh(1.0), rel_tol=1e-15)  # fmt: skip
+
+
+def test_what_is_used_together_is_computed_together() -> None:
+    # p[1] + 1 has to come first, and yet the rest is one pass that keeps nothing but the result
+    def reaction(u: Any, p: Any, t: Any) -> Any:
+        a, b = u[0], u[1]
+        rate = a**2 * b
+        return torch.stack([p[0] + rate - (p[1] + 1) * a, p[1] * a - rate])
+
+    form = lower_to_array(capture(reaction, np.ones((2, 50)), np.ones(2)).f)
+    first, second = form.statements
+    assert isinstance(first, Loop) and isinstance(second, Loop)
+    assert (first.extent, second.extent) == ((), (50,))
+    assert [access.buffer.name for _, access in second.stores] == ["out", "out"]
