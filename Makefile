@@ -1,4 +1,5 @@
 # make demo   a real data set fitted and drawn       make test   the tests
+# make lint   style and types                        make docs   these pages, with the gallery
 # Each makes .venv and installs what it needs. PYTHON and PIP_FLAGS can be set.
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ PIP_FLAGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/pysciml demo
@@ -20,6 +21,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed-docs
+	$(BIN)/python docs/make_gallery.py
+	$(BIN)/mkdocs build --strict
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -e '.[test]'
@@ -27,6 +32,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) -e '.[dev]'
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) -e '.[docs]'
 	touch $@
 
 # Numba does not see that a compiled loop calls helpers of another file: after editing these, `make clean`.
