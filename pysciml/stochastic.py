@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pysciml import validation as check
 from pysciml.engines.base import Array
 from pysciml.problems import Problem, Source, check_function, is_module, name_of
@@ -26,8 +28,8 @@ class SDEProblem(Problem):
     f : callable or torch.nn.Module
         The drift, `f(u, p, t)` or in place `f(du, u, p, t)`, as for `ODEProblem`.
     g : callable or torch.nn.Module
-        The noise, `g(u, p, t)` or, for diagonal and scalar noise, in place `g(du, u, p, t)`. What
-        shape it returns depends on `noise`.
+        The noise, `g(u, p, t)` or in place `g(du, u, p, t)`. What shape it returns depends on
+        `noise`. In place, general noise needs `noise_rate_prototype`.
     u0 : number, list, array or tensor
         State at t0, of any shape. It is kept as float64.
     tspan : (t0, t1)
@@ -42,6 +44,8 @@ class SDEProblem(Problem):
         (*u0.shape, m), a column for each of m Wiener processes.
     interpretation : "ito" or "stratonovich"
         Which stochastic integral is meant.
+    noise_rate_prototype : (*u0.shape, m) array, optional
+        As in SciML: any array of the shape that g returns; `noise` is "general" then.
     names : list of str, optional
         Names of the entries of u0, in row-major order, for plots and tables.
 
@@ -67,15 +71,36 @@ class SDEProblem(Problem):
         *,
         noise: str = "diagonal",
         interpretation: str = "ito",
+        noise_rate_prototype: Any = None,
         names: Sequence[str] | None = None,
     ) -> None:
         check_function(f)
         check_function(g, "g")
         self.noise = check.as_choice(noise, "noise", NOISES)
+        if noise_rate_prototype is not None and self.noise == "diagonal":
+            self.noise = "general"
         self.interpretation = check.as_choice(interpretation, "interpretation", INTERPRETATIONS)
         self._set(u0, tspan, p, names)
-        columns = (None,) if noise == "general" else ()
-        self._source = _PairSource(f, g, (*self.u0.shape, *columns), self.u0, self._p)
+        shape = self._shape_of_noise(noise_rate_prototype)
+        self._source = _PairSource(f, g, shape, self.u0, self._p)
+
+    def _shape_of_noise(self, prototype: Any) -> tuple[int | None, ...]:
+        """Shape of what g returns; None for a number of columns that only g knows."""
+        if self.noise != "general":
+            if prototype is not None:
+                raise ValueError(
+                    f'noise_rate_prototype is for noise="general"; got noise={self.noise!r}'
+                )
+            return self.u0.shape
+        if prototype is None:
+            return (*self.u0.shape, None)
+        shape = np.shape(prototype)
+        if len(shape) != self.u0.ndim + 1 or shape[:-1] != self.u0.shape:
+            raise ValueError(
+                "noise_rate_prototype must have u0's shape and a column for each Wiener process, "
+                f"({', '.join(map(str, self.u0.shape))}, m); got shape {shape}"
+            )
+        return shape
 
     @property
     def g(self) -> Callable[..., Any]:

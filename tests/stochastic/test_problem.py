@@ -261,3 +261,27 @@ def test_the_error_names_what_came_and_what_was_expected(call, error, message):
     with pytest.raises(error) as raised:
         call()
     assert str(raised.value).split("\n", maxsplit=1)[0] == message
+
+
+def test_general_noise_in_place_takes_its_columns_from_the_prototype():
+    def written(du, u, p, t):
+        du[0, 0] = 0.3 * u[0]
+        du[1, 1] = p * u[1]
+
+    def returned(u, p, t):
+        return [[0.3 * u[0], 0.0, 0.0], [0.0, p * u[1], 0.0]]
+
+    given = [1.0, 2.0], (0.0, 1.0), 0.5
+    in_place = sml.SDEProblem(f, written, *given, noise_rate_prototype=np.zeros((2, 3)))
+    assert (in_place.noise, in_place.noise_shape) == ("general", (3,))
+    other = sml.SDEProblem(f, returned, *given, noise="general")
+    runs = [sml.solve(x, engine="native", seed=1, saveat=0.5).u for x in (in_place, other)]
+    assert np.array_equal(*runs)
+
+
+def test_a_prototype_of_another_shape():
+    given = f, f, [1.0, 2.0], (0.0, 1.0)
+    with pytest.raises(ValueError, match=r"\(2, m\); got shape \(3, 2\)"):
+        sml.SDEProblem(*given, noise_rate_prototype=np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="got noise='scalar'"):
+        sml.SDEProblem(*given, noise="scalar", noise_rate_prototype=np.zeros((2, 1)))
