@@ -1,6 +1,6 @@
 """diffeqpy's README: one SDE, the Lorenz equations with diagonal noise, and with shared noise.
 
-A `seed` makes a path come again; without one every solve is another path, and `sol.seed` says which.
+A `seed` makes a path come again. Without one each solve is another path; `sol.seed` says which.
 
 Run: python examples/from_diffeqpy/sde.py [--engine julia]
 """
