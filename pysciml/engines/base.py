@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: that would take as long as a hundred right-hand sides
 class SolveOptions:
     """Options of one solve, already checked and normalised by `pysciml.solve`.
 

@@ -220,6 +220,26 @@ def error_norm(buf, err, u0, u1, n, tol, a1, r1):  # type: ignore[no-untyped-def
 
 
 @njit(**HELPER)
+def grow_by(fl, it, eest):  # type: ignore[no-untyped-def]
+    """Next step size over that of an accepted step with error `eest`: SciML's PI controller."""
+    # by logarithms, as powers take twice as long
+    q = np.exp(fl[F_BETA1] * np.log(eest) - fl[F_BETA2] * np.log(fl[F_ERROLD])) / fl[F_SAFETY]
+    # A first step size is a guess: let it grow fast once.
+    qmax = max(fl[F_QMAX], 1e4) if it[I_GUESS] == 1 else fl[F_QMAX]
+    q = min(max(q, 1.0 / qmax), 1.0 / fl[F_QMIN])
+    if fl[F_STEADY_LO] <= q <= fl[F_STEADY_HI]:
+        q = 1.0
+    fl[F_ERROLD] = max(eest, 1e-4)
+    return 1.0 / q
+
+
+@njit(**HELPER)
+def shrink_by(fl, eest):  # type: ignore[no-untyped-def]
+    """Next step size over that of a rejected step with error `eest`."""
+    return 1.0 / min(1.0 / fl[F_QMIN], eest ** fl[F_BETA1] / fl[F_SAFETY])
+
+
+@njit(**HELPER)
 def all_finite(buf, at, n):  # type: ignore[no-untyped-def]
     """Whether n numbers from buf[at] on are all finite."""
     worst = 0.0

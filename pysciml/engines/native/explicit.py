@@ -18,20 +18,13 @@ from pysciml.engines.native.common import (
     DTMIN,
     ENTRY,
     EVENT,
-    F_BETA1,
-    F_BETA2,
     F_DT,
     F_DT_SWITCH,
     F_DTMAX,
     F_DTMIN,
     F_EEST,
     F_EIG,
-    F_ERROLD,
-    F_QMAX,
     F_QMIN,
-    F_SAFETY,
-    F_STEADY_HI,
-    F_STEADY_LO,
     F_STIFF_BOUND,
     F_T,
     F_TDIR,
@@ -74,10 +67,12 @@ from pysciml.engines.native.common import (
     end_of_step,
     error_norm,
     first_step,
+    grow_by,
     has_room,
     log_step,
     save_start,
     save_step,
+    shrink_by,
     signature,
     too_small,
     wants_poly,
@@ -271,19 +266,11 @@ def run(  # type: ignore[no-untyped-def]
                 fl[F_DT] = h * fl[F_QMIN]
                 continue
             it[I_BAD] = 0
-            q11 = eest ** fl[F_BETA1]
             if eest > 1.0:
                 it[I_NREJ] += 1
-                fl[F_DT] = h / min(1.0 / fl[F_QMIN], q11 / fl[F_SAFETY])
+                fl[F_DT] = h * shrink_by(fl, eest)
                 continue
-            q = q11 / fl[F_ERROLD] ** fl[F_BETA2] / fl[F_SAFETY]
-            # A first step size is a guess: let it grow fast once.
-            qmax = max(fl[F_QMAX], 1e4) if it[I_GUESS] == 1 else fl[F_QMAX]
-            q = min(max(q, 1.0 / qmax), 1.0 / fl[F_QMIN])
-            if fl[F_STEADY_LO] <= q <= fl[F_STEADY_HI]:
-                q = 1.0
-            factor = 1.0 / q
-            fl[F_ERROLD] = max(eest, 1e-4)
+            factor = grow_by(fl, it, eest)
         elif not all_finite(buf, ROW_UNEW * n, n):
             return UNSTABLE
 

@@ -21,21 +21,14 @@ from pysciml.engines.native.common import (
     DTMIN,
     ENTRY,
     EVENT,
-    F_BETA1,
-    F_BETA2,
     F_DT,
     F_DT_SWITCH,
     F_DTMAX,
     F_DTMIN,
     F_EEST,
     F_EIG,
-    F_ERROLD,
     F_H,
-    F_QMAX,
     F_QMIN,
-    F_SAFETY,
-    F_STEADY_HI,
-    F_STEADY_LO,
     F_STIFF_BOUND,
     F_T,
     F_TDIR,
@@ -99,10 +92,12 @@ from pysciml.engines.native.common import (
     end_of_step,
     error_norm,
     first_step,
+    grow_by,
     has_room,
     log_step,
     save_start,
     save_step,
+    shrink_by,
     signature,
     too_small,
     wants_poly,
@@ -512,18 +507,10 @@ def run(  # type: ignore[no-untyped-def]
                 _reject(fl, it, fl[F_QMIN])
                 continue
             it[I_BAD] = 0
-            q11 = eest ** fl[F_BETA1]
             if eest > 1.0:
-                _reject(fl, it, 1.0 / min(1.0 / fl[F_QMIN], q11 / fl[F_SAFETY]))
+                _reject(fl, it, shrink_by(fl, eest))
                 continue
-            ratio = q11 / fl[F_ERROLD] ** fl[F_BETA2] / fl[F_SAFETY]
-            # A first step size is a guess: let it grow fast once.
-            qmax = max(fl[F_QMAX], 1e4) if it[I_GUESS] == 1 else fl[F_QMAX]
-            ratio = min(max(ratio, 1.0 / qmax), 1.0 / fl[F_QMIN])
-            if fl[F_STEADY_LO] <= ratio <= fl[F_STEADY_HI]:
-                ratio = 1.0
-            factor = 1.0 / ratio
-            fl[F_ERROLD] = max(eest, 1e-4)
+            factor = grow_by(fl, it, eest)
         elif not all_finite(buf, ROW_UNEW * n, n):
             return UNSTABLE
 

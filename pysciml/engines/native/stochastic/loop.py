@@ -62,6 +62,7 @@ from pysciml.engines.native.common import (
     copy_row,
     end_of_step,
     error_norm,
+    shrink_by,
     signature,
     store_state,
 )
@@ -198,12 +199,11 @@ def _control(fl, it, eest, h):  # type: ignore[no-untyped-def]
         it[I_NREJ] += 1
         fl[F_DT] = h * fl[F_QMIN]
         return False
-    q11 = eest ** fl[F_BETA1]
     if eest > 1.0:
         it[I_NREJ] += 1
-        fl[F_DT] = h / min(1.0 / fl[F_QMIN], q11 / fl[F_SAFETY])
+        fl[F_DT] = h * shrink_by(fl, eest)
         return False
-    q = q11 / fl[F_ERROLD] ** fl[F_BETA2] / fl[F_SAFETY]
+    q = np.exp(fl[F_BETA1] * np.log(eest) - fl[F_BETA2] * np.log(fl[F_ERROLD])) / fl[F_SAFETY]
     # The first step size is a guess: let it grow fast until it was too large once.
     qmax = fl[F_QMAX] if it[I_NREJ] > 0 else max(fl[F_QMAX], 10.0)
     fl[F_DT] = min(h / min(max(q, 1.0 / qmax), 1.0 / fl[F_QMIN]), fl[F_DTMAX])
