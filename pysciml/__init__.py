@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pysciml.compare import Comparison, compare
+from pysciml.delay import DDEProblem
 from pysciml.dynamical import DynamicalODEProblem, SecondOrderODEProblem
 from pysciml.ensemble import EnsembleSolution, solve_ensemble
 from pysciml.errors import (
@@ -51,6 +52,7 @@ __all__ = [
     "CaptureError",
     "Comparison",
     "ContinuousEvent",
+    "DDEProblem",
     "DiscreteEvent",
     "DiscreteProblem",
     "DynamicalODEProblem",

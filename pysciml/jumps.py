@@ -100,6 +100,7 @@ class JumpProblem(Problem):
     kind = "JumpProblem"
     is_random = True
     is_piecewise_constant = True
+    has_derivatives = False
     default_maxiters = 10**9
     _source: _ReactionSource
 
@@ -189,6 +190,7 @@ class DiscreteProblem(Problem):
 
     kind = "DiscreteProblem"
     is_piecewise_constant = True
+    has_derivatives = False
     default_maxiters = 10**9
 
     def __init__(

@@ -27,6 +27,7 @@ class Problem:
     kind: ClassVar[str]  # what engines call it
     is_random: ClassVar[bool] = False  # whether a solve needs a seed
     is_piecewise_constant: ClassVar[bool] = False  # whether the state rests between its jumps
+    has_derivatives: ClassVar[bool] = True  # whether engines differentiate its solution
     default_maxiters: ClassVar[int] = 100_000
     _source: Source
 
@@ -261,6 +262,21 @@ def check_function(f: Any, name: str = "f") -> None:
     if binds(signature, 2):
         hint = f"; a SciPy-style {name}(t, u) goes through pysciml.from_scipy({name})"
     raise TypeError(f"{name} must be {expected}; got {name_of(f)}{signature}{hint}")
+
+
+def check_takes(f: Any, name: str, *arguments: str) -> None:
+    """f is a plain function of these positional arguments."""
+    called = name.partition("[")[0]
+    expected = f"a function {called}({', '.join(arguments)})"
+    check.require_callable(f, name, expected)
+    if is_module(f):
+        raise TypeError(f"{name} must be {expected}; got the nn.Module {type(f).__name__}")
+    try:
+        signature = inspect.signature(f)
+    except (TypeError, ValueError):  # some built-in functions have none
+        return
+    if not binds(signature, len(arguments)):
+        raise TypeError(f"{name} must be {expected}; got {name_of(f)}{signature}")
 
 
 def binds(signature: inspect.Signature, count: int) -> bool:

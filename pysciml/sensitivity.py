@@ -316,7 +316,7 @@ class _Setup:
         options: dict[str, Any],
     ) -> None:
         check_problem(problem, alg)
-        if problem.is_piecewise_constant:
+        if not problem.has_derivatives:
             kind = check.with_article(problem.kind)
             raise UnsupportedError(f"there are no derivatives of the solution of {kind} yet")
         for name in ("save_idxs", "dense", "raise_on_failure", "save_noise"):

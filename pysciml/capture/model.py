@@ -183,8 +183,21 @@ class Model:
             moved = pushforward(lambda u: self.flat_function(u, p, t), u, f, self.n_out)
             return moved.reshape(u.shape)
 
-        tape = self._tape_of(function, self._inputs())
-        return Model(tape, function, self.state_shape, self.parameters, self.p_flat)
+        return self.derived(function, self.state_shape)
+
+    def derived(self, function: TorchFunction, state_shape: tuple[int, ...]) -> Model:
+        """The model of another torch function (u, p_flat, t), of the same parameters."""
+        tape = self._tape_of(function, [("u", state_shape), *self._inputs()[1:]])
+        return Model(tape, function, state_shape, self.parameters, self.p_flat)
+
+    def jac_in(self, columns: slice) -> Program:
+        """Some of the columns of `jac`, without what only the others need."""
+
+        def vjp(u: torch.Tensor, p: torch.Tensor, t: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+            pullback = torch.func.vjp(lambda u: self.flat_function(u, p, t), u)[1]
+            return pullback(w)[0].reshape(-1)[columns]
+
+        return batched(self._record("vjp", vjp, "w"), "jac", "w", np.eye(self.n_out))
 
     def part(self, name: str, rows: slice) -> Program:
         """Some of the entries of f, without what only the others need."""
@@ -221,9 +234,7 @@ def pushforward(
     return pullback(v)[0]
 
 
-def capture(
-    f: Any, u0: Array, p: Any = None, t0: float = 0.0, shape: tuple[int, ...] | None = None
-) -> Model:
+def capture(f: Any, u0: Array, p: Any = None, t0: float = 0.0, shape: Shape | None = None) -> Model:
     """Trace `f` once and return it as a `Model`.
 
     Parameters
@@ -234,7 +245,7 @@ def capture(
     u0: float64 array of the state's shape, () for a scalar.
     p: None, a number, an array, or a dict/named tuple of these.
     t0: time of the trace (it has no influence on the result).
-    shape: of f's result. Default: u0's.
+    shape: of f's result, None as an entry for any number. Default: u0's.
 
     Raises
     ------

@@ -28,6 +28,7 @@ NAMES = tuple(_HOMES)
 
 #: The engines that have each kind of problem, the one that "auto" takes first.
 _HAVE = {"ODEProblem": NAMES, "SDEProblem": ("native", "torch")}
+_HAVE["DDEProblem"] = ("julia",)
 _HAVE |= dict.fromkeys(("JumpProblem", "DiscreteProblem"), ("native",))
 _HAVE_EVENTS = ("native",)
 _HAVE_SYMPLECTIC = ("native",)
@@ -67,7 +68,7 @@ def for_problem(
     if able is NAMES:
         return get(name)
     if name == "auto":
-        return get(able[0])
+        return _first_ready(able, what)
     check_name(name)
     if name not in able:
         others = " and ".join(f'engine="{other}"' for other in able)
@@ -94,6 +95,18 @@ def availability(name: str) -> Availability:
         return get(name).availability()
     except EngineUnavailableError as error:
         return Availability(False, str(error))
+
+
+def _first_ready(able: tuple[str, ...], what: str) -> Engine:
+    """The first of some engines that can run now. Never downloads, never starts Julia."""
+    for name in able:
+        found = availability(name)
+        if found.ready:
+            return get(name)
+    raise EngineUnavailableError(
+        f'{what} needs engine="{able[-1]}", which is not ready: {found.reason}. To get it: '
+        f"{found.remedy}"
+    )
 
 
 def _load(name: str) -> Engine:

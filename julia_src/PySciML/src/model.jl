@@ -1,6 +1,9 @@
 # A model: its compiled functions and the ODEFunctions made of them.
 
-mutable struct Model
+"What a Plan is for: it has `n`, the number of states, and methods of `function_of`."
+abstract type AbstractModel end
+
+mutable struct Model <: AbstractModel
     const n::Int
     const mass::Union{Nothing, Matrix{Float64}}
     functions::Dict{Symbol, Tuple{Function, Vec}}  # generated function, initial scratch space

@@ -7,7 +7,7 @@ Everything of a solve but u0, p and tspan. The types of `options` are the same f
 its sort, so that precompiled solvers fit.
 """
 struct Plan
-    model::Model
+    model::AbstractModel
     alg::Any
     kind::Symbol
     saveat::Vec
@@ -50,7 +50,7 @@ Which functions the model has to have for `alg`: "explicit", "implicit" or "kryl
 needs(alg, n) = String(kind_of(alg, Int(n)))
 
 function plan(
-        model::Model, alg, saveat, save_everystep, dense, adaptive, dt, dtmin, dtmax, maxiters,
+        model::AbstractModel, alg, saveat, save_everystep, dense, adaptive, dt, dtmin, dtmax, maxiters,
         tstops, abstol, reltol, save_idxs
     )
     indices = save_idxs === nothing ? nothing : Vector{Int}(save_idxs) .+ 1
@@ -93,8 +93,8 @@ function solve(
     )
     facts = unsafe_wrap(Array, Ptr{Int}(info), 10)
     try
-        f = ode_function(plan.model, plan.kind, full)
-        state = copy(unsafe_wrap(Array, Ptr{Float64}(u0), plan.model.n))
+        f = function_of(plan.model, plan.kind, full)
+        state = copy(unsafe_wrap(Array, Ptr{Float64}(u0), start_size(plan.model)))
         parameters = copy(unsafe_wrap(Array, Ptr{Float64}(p), np))
         integrator = Base.invokelatest(integrate, f, plan, state, parameters, t0, t1)
         outcome = Base.invokelatest(report!, facts, reached, integrator)
@@ -107,6 +107,21 @@ function solve(
         return nothing
     end
 end
+
+# What an extension gives methods to that brings another kind of problem.
+
+"The function of a SciML problem, with what a sort of method needs (see `ode_function`)."
+function_of(model::Model, kind::Symbol, full::Bool) = ode_function(model, kind, full)
+
+"The SciML problem of such a function."
+problem_of(f::ODEFunction, ::AbstractModel, u0::Vec, p::Vec, t0::Float64, t1::Float64) =
+    ODEProblem{true, FullSpecialize}(f, u0, (t0, t1), p)
+
+"Keyword options of `init` that only its kind of problem has."
+own_options(::ODEFunction) = (;)
+
+"How many numbers a solve starts from."
+start_size(model::AbstractModel) = model.n
 
 # Every keyword has the same type in every call, so that the precompiled methods match.
 function integrate(
@@ -128,7 +143,7 @@ function start(
         f::F, alg::A, plan::Plan, abstol, reltol, save_idxs, u0::Vec, p::Vec, t0::Float64,
         t1::Float64
     ) where {F, A}
-    problem = ODEProblem{true, FullSpecialize}(f, u0, (t0, t1), p)
+    problem = problem_of(f, plan.model, u0, p, t0, t1)
     saveat = plan.saveat
     every = isempty(saveat)
     start_polling()
@@ -139,7 +154,7 @@ function start(
         save_end = every || last(saveat) == t1,
         dense = plan.dense, adaptive = plan.adaptive, dtmin = plan.dtmin,
         dtmax = isnan(plan.dtmax) ? abs(t1 - t0) : plan.dtmax, maxiters = plan.maxiters,
-        tstops = plan.tstops, verbose = QUIET,
+        tstops = plan.tstops, verbose = QUIET, own_options(f)...,
     )
     # zero would be taken for a step size
     plan.dt == 0.0 && return CommonSolve.init(problem, alg; options...)

@@ -64,9 +64,9 @@ end
 "Solve as Python does: through addresses."
 function solve(
         model, name, u0, p, t0, t1; saveat = Float64[], abstol = 1e-8, reltol = 1e-8, maxiters = 10^6,
-        options = (), full = false, save_idxs = nothing, dt = 0.0, adaptive = true, room = 100
+        options = (), full = false, save_idxs = nothing, dt = 0.0, adaptive = true, room = 100,
+        alg = PySciML.make_algorithm(name, options, reltol)
     )
-    alg = PySciML.make_algorithm(name, options, reltol)
     made = PySciML.plan(
         model, alg, saveat, true, isempty(saveat), adaptive, dt, 0.0, NaN, maxiters, Float64[],
         abstol, reltol, save_idxs)
@@ -225,6 +225,7 @@ const P = [1.0, 3.0, 1.0]
     installed = PySciML.installed_extensions()
     "PySciMLSensitivityExt" in installed && include("sensitivity.jl")
     "PySciMLTrainingExt" in installed && include("training.jl")
+    "PySciMLDelayExt" in installed && include("delay.jl")
 
     # Each method of each installed library runs on a plain problem. Compiling them takes long.
     haskey(ENV, "PYSCIML_ALL_METHODS") && @testset "every installed method" begin

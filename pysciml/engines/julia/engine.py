@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
-
-import numpy as np
 
 from pysciml.engines.base import (
     AdjointOptions,
@@ -23,9 +23,15 @@ from pysciml.engines.julia.model import JuliaModel
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pysciml.problems import ODEProblem
+    from pysciml.problems import ODEProblem, Problem
     from pysciml.train.objective import Objective, Report
     from pysciml.train.optimisers import Stage
+
+
+_CLASSES = {
+    "ODEProblem": ("pysciml.engines.julia.model", "JuliaModel"),
+    "DDEProblem": ("pysciml.engines.julia.delay", "DelayedModel"),
+}
 
 
 class JuliaEngine:
@@ -45,7 +51,7 @@ class JuliaEngine:
         if specialize not in ("shared", "full"):
             raise ValueError(f"specialize must be 'shared' or 'full'; got {specialize!r}")
         self.specialize = specialize
-        self._models: WeakKeyDictionary[Any, dict[bytes | None, JuliaModel]] = WeakKeyDictionary()
+        self._models: WeakKeyDictionary[Any, dict[Any, JuliaModel]] = WeakKeyDictionary()
 
     def availability(self) -> Availability:
         if session.started():
@@ -58,7 +64,7 @@ class JuliaEngine:
             return tuple(str(name) for name in session.module().algorithm_names())
         return tuple(sorted(known_algorithms()))
 
-    def solve(self, problem: ODEProblem, alg: str | None, options: SolveOptions) -> RawSolution:
+    def solve(self, problem: Problem, alg: str | None, options: SolveOptions) -> RawSolution:
         """Solve; see `pysciml.solve`. Ctrl-C raises KeyboardInterrupt and leaves Julia running."""
         model = self.model(problem)
         return model.solve(problem, model.plan(alg, options), self.specialize == "full")
@@ -84,14 +90,22 @@ class JuliaEngine:
 
         training.minimise(self, objective, theta0, stages, report)
 
-    def model(self, problem: ODEProblem) -> JuliaModel:
+    def model(self, problem: Problem) -> JuliaModel:
         """The problem's functions in Julia, compiled as they are needed."""
-        by_mass = self._models.get(problem.model)
-        if by_mass is None:
-            by_mass = self._models[problem.model] = {}
-        mass = problem.mass_matrix
-        key = None if mass is None else np.asarray(mass).tobytes()
-        found = by_mass.get(key)
+        cls = _class(problem.kind)
+        kept = self._models.get(problem.model)
+        if kept is None:
+            kept = self._models[problem.model] = {}
+        key = cls.key(problem)
+        found = kept.get(key)
         if found is None:
-            found = by_mass[key] = JuliaModel(problem.model, mass)
+            found = kept[key] = cls.of(problem)
         return found
+
+
+@cache
+def _class(kind: str) -> type[JuliaModel]:
+    """What a kind of problem is in Julia, imported when it is first asked for."""
+    module, name = _CLASSES[kind]
+    found: type[JuliaModel] = getattr(import_module(module), name)
+    return found

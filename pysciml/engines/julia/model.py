@@ -17,7 +17,8 @@ from pysciml.engines.julia.methods import check_algorithm, known_algorithms, ref
 from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from pysciml.problems import ODEProblem
+    from pysciml.capture.program import Program
+    from pysciml.problems import Problem
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ _SPARSE_FILL = 0.2
 class JuliaModel:
     """A captured model on the Julia side: its handle, and the plans made for it."""
 
-    def __init__(self, model: Any, mass: Array | None) -> None:
+    def __init__(self, model: Any, mass: Array | None = None) -> None:
         self._julia = session.module()
         self._model = model
         self.n: int = model.n
@@ -43,6 +44,17 @@ class JuliaModel:
         self._fetch = self._julia.fetch_b
         self._retcodes = retcode_names()
 
+    @classmethod
+    def of(cls, problem: Any) -> JuliaModel:
+        """Of a problem of the kind that this class is for."""
+        return cls(problem.model, problem.mass_matrix)
+
+    @staticmethod
+    def key(problem: Any) -> Any:
+        """What tells problems of one captured model apart that need different ones of these."""
+        mass = problem.mass_matrix
+        return None if mass is None else np.asarray(mass).tobytes()
+
     @property
     def handle(self) -> Any:
         """Julia's `PySciML.Model`."""
@@ -50,14 +62,17 @@ class JuliaModel:
 
     def compile(self, *names: str) -> None:
         """Generate and compile some of the model's functions: "f", "jac", "tgrad", "jvp", ..."""
+        for name in names:
+            if name not in self._has:
+                self.compile_program(name, getattr(self._model, name))
+
+    def compile_program(self, name: str, program: Program) -> None:
+        """Generate and compile one function, under the name that Julia looks it up by."""
         from pysciml.codegen.julia import generate
 
-        for name in names:
-            if name in self._has:
-                continue
-            source = generate(getattr(self._model, name), name)
-            self._call("compile!", name, source.text, source.name, source.new_work())
-            self._has.add(name)
+        source = generate(program, name)
+        self._call("compile!", name, source.text, source.name, source.new_work())
+        self._has.add(name)
 
     def compile_for(self, kind: str) -> None:
         """What a sort of method needs: "explicit", "implicit" or "krylov"."""
@@ -81,15 +96,13 @@ class JuliaModel:
                 self._kept.popitem(last=False)
         return found
 
-    def solve(self, problem: ODEProblem, plan: Plan, full: bool) -> RawSolution:
+    def solve(self, problem: Problem, plan: Plan, full: bool) -> RawSolution:
         raw, outcome = self.run(plan.handle, problem, plan, full)
         if plan.dense:
             raw.interpolate = self._interpolant(outcome, plan.width)
         return raw
 
-    def run(
-        self, handle: Any, problem: ODEProblem, plan: Plan, full: bool
-    ) -> tuple[RawSolution, Any]:
+    def run(self, handle: Any, problem: Problem, plan: Plan, full: bool) -> tuple[RawSolution, Any]:
         """Solve by Julia's Plan or Recipe; also returns what Julia's `solve` leaves behind."""
         u0, p = _flat(problem.u0_flat), _flat(problem.p_flat)
         t0, t1 = problem.tspan
@@ -138,7 +151,7 @@ class JuliaModel:
         if alg is not None:
             check_algorithm(alg, known_algorithms)
         method = self._method(alg, options)
-        kind = str(self._julia.needs(method, self._model.n))
+        kind = str(self._julia.needs(method, self.n))
         if isinstance(options.reltol, np.ndarray) and kind != "explicit":
             raise UnsupportedError(
                 "reltol must be one number for an implicit method on engine='julia' (abstol may be "
@@ -166,7 +179,7 @@ class JuliaModel:
             )
         except Exception as error:
             raise session.translated(error) from None
-        width = self._model.n if options.save_idxs is None else len(options.save_idxs)
+        width = self.n if options.save_idxs is None else len(options.save_idxs)
         room = _FIRST_ROOM if options.saveat is None else len(options.saveat)
         title = str(self._julia.title(method))
         return Plan(handle, title, width, dense, room, options.maxiters)
