@@ -111,8 +111,9 @@ from pysciml.engines.native.pointers import call_rhs, load, store
 
 # What a run returns.
 DONE, AGAIN, GROW, MAXITERS, DTMIN, UNSTABLE, SWITCH, FACTOR, SOLVE, BAD_START = range(10)
-# ZENO: events follow each other within rounding errors of the time. The last two come from Python.
-EVENT, ZENO, TERMINATED, BAD_AFFECT = range(10, 14)
+# ZENO: events follow each other within rounding errors of the time. WATCH: the loop was compiled
+# without events. The last two come from Python.
+EVENT, ZENO, WATCH, TERMINATED, BAD_AFFECT = range(10, 15)
 
 # First rows of `buf`, common to all integrators: the state, the new state, one scratch row.
 ROW_U, ROW_UNEW, ROW_TMP = 0, 1, 2
@@ -237,6 +238,12 @@ def grow_by(fl, it, eest):  # type: ignore[no-untyped-def]
 def shrink_by(fl, eest):  # type: ignore[no-untyped-def]
     """Next step size over that of a rejected step with error `eest`."""
     return 1.0 / min(1.0 / fl[F_QMIN], eest ** fl[F_BETA1] / fl[F_SAFETY])
+
+
+@njit(**HELPER)
+def has_events(it):  # type: ignore[no-untyped-def]
+    """Whether there are conditions to watch, times of events, or corrections of the state."""
+    return it[I_WATCH] + it[I_EVENT_STOP] + it[I_POSITIVE] + it[I_NRES] > 0
 
 
 @njit(**HELPER)

@@ -2,8 +2,8 @@
 
 The loops below start `explicit.run` or `rosenbrock.run` anew for each trajectory, with its own
 initial state and parameters, and let it save straight into the ensemble's array. What only Python
-can do for a trajectory (change to the stiff method, factor a sparse matrix) makes them return; the
-trajectory is then finished as a single solve would finish it, and the loop goes on with the next.
+can do for a trajectory (events, changing to the stiff method, factoring a sparse matrix) makes them
+return; it is then finished as a single solve would finish it, and the loop goes on with the next.
 So each trajectory is, to the last bit, the one that a solve of its own gives, in any thread.
 """
 
@@ -37,12 +37,12 @@ from pysciml.engines.native.common import (
     AGAIN,
     DONE,
     ENTRY,
-    EVENT,
     FACTOR,
     HELPER,
     I_CHUNK,
     SOLVE,
     SWITCH,
+    WATCH,
     signature,
 )
 from pysciml.engines.native.run import Drive, compiled_of
@@ -58,7 +58,7 @@ _CHUNK = 10_000  # steps between two looks at the stop signal
 
 @njit(**HELPER)
 def _needs_python(code):  # type: ignore[no-untyped-def]
-    return code in (SWITCH, FACTOR, SOLVE, EVENT)
+    return code in (SWITCH, FACTOR, SOLVE, WATCH)
 
 
 @njit(signature("int64", "FIIFFFFFFFFFIFIFFFIIIII"), **ENTRY)
@@ -175,9 +175,9 @@ class _ManyDrive(Drive):
                 break
             if code == SWITCH:
                 self._switch()
-            elif code != EVENT:
+            elif code != WATCH:
                 self.implicit.factor()
-            self._finish(code)
+            self._finish()
         self.rows[self.at[NEXT] :] = np.nan  # not begun
         retcodes = np.array([retcode_of(code) for code in self.codes.tolist()], dtype=object)
         u = self.rows.reshape(len(self.rows), -1, self.width)
@@ -201,7 +201,7 @@ class _ManyDrive(Drive):
             self.saveat, self.tstops, out.t, out.d_t, out.d_c, self.idxs, *where,
         ))  # fmt: skip
 
-    def _finish(self, code: int) -> None:
+    def _finish(self) -> None:
         """Integrate trajectory at[NEXT] to its end, the way of a single solve."""
         k = int(self.at[NEXT])
         self.out.u = self.rows[k]
@@ -210,9 +210,7 @@ class _ManyDrive(Drive):
         if self.events is not None:
             self.events.happened.clear()
         try:
-            end = self._event() if code == EVENT else EVENT
-            if end == EVENT:
-                end = self.run()
+            end = self.run()
         except _Stopped:
             end = AGAIN
         settle(

@@ -8,6 +8,8 @@ IV.2, eq. 2.10).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -59,6 +61,7 @@ from pysciml.engines.native.common import (
     ROW_UNEW,
     SWITCH,
     UNSTABLE,
+    WATCH,
     ZENO,
     all_finite,
     clip_step,
@@ -68,6 +71,7 @@ from pysciml.engines.native.common import (
     error_norm,
     first_step,
     grow_by,
+    has_events,
     has_room,
     log_step,
     save_start,
@@ -198,141 +202,155 @@ def _first_stage(fl, it, buf, p, work, tab):  # type: ignore[no-untyped-def]
 def _start(fl, it, buf, p, work, tab, saveat, t_out, u_out, idxs):  # type: ignore[no-untyped-def]
     """First output and first stage. False: f is not finite at the start."""
     save_start(fl, it, buf, saveat, t_out, u_out, idxs)
-    if it[I_WATCH] > 0:
-        start_watching(it, buf, p, fl[F_T], work)
     it[I_STARTED] = 1
     return _first_stage(fl, it, buf, p, work, tab)
 
 
-@njit(signature("int64", "FIIFFFFFFFFFFFI"), **ENTRY)
-def run(  # type: ignore[no-untyped-def]
-    fl, it, tab, coef, buf, p, work, tol, saveat, tstops, t_out, u_out, d_t, d_c, idxs
-):
-    """Integrate until the last of `tstops`, or until something else has to be done first.
+def integrator(watching: bool) -> Any:
+    """Compile `run`, with or without what events and corrections of the state need.
 
-    `fl`, `it`: the run's state; `tab`, `coef`: the packed tableau; `tol`: abstol, then reltol;
-    `t_out`, `u_out`: every step's output (or saveat's, by row); `d_t`, `d_c`: dense output, or the
-    log of the steps.
-    Returns one of the codes of `common`; calling again goes on where it stopped.
+    Without it, which is nearly always, it compiles in half the time.
     """
-    n = it[I_N]
-    k0 = (ROW_Q + tab[TAB_DEGREE] + 1) * n
-    stages, fsal = tab[TAB_STAGES], tab[TAB_FSAL] == 1
-    adaptive = it[I_ADAPTIVE]
-    tdir = fl[F_TDIR]
-    second = np.int64(1)  # a literal would have the helper compiled twice
-    if it[I_STARTED] == 0 and not _start(fl, it, buf, p, work, tab, saveat, t_out, u_out, idxs):
-        return BAD_START
-    while it[I_STOP] < tstops.size:
-        if it[I_ITER] >= it[I_MAXITERS]:
-            return MAXITERS
-        if it[I_ITER] >= it[I_CHUNK]:
-            return AGAIN
-        if not has_room(it, t_out, d_t):
-            return GROW
-        if fl[F_DT] == 0.0:  # at the start, and after an event
-            if it[I_K0] == 0 and not _first_stage(fl, it, buf, p, work, tab):
+
+    @njit(signature("int64", "FIIFFFFFFFFFFFI"), **ENTRY)
+    def run(  # type: ignore[no-untyped-def]
+        fl, it, tab, coef, buf, p, work, tol, saveat, tstops, t_out, u_out, d_t, d_c, idxs
+    ):
+        """Integrate until the last of `tstops`, or until something else has to be done first.
+
+        `fl`, `it`: the run's state; `tab`, `coef`: the packed tableau; `tol`: abstol, then reltol;
+        `t_out`, `u_out`: every step's output (or saveat's, by row); `d_t`, `d_c`: dense output, or
+        the log of the steps.
+        Returns one of the codes of `common`; calling again goes on where it stopped.
+        """
+        n = it[I_N]
+        k0 = (ROW_Q + tab[TAB_DEGREE] + 1) * n
+        stages, fsal = tab[TAB_STAGES], tab[TAB_FSAL] == 1
+        adaptive = it[I_ADAPTIVE]
+        tdir = fl[F_TDIR]
+        second = np.int64(1)  # a literal would have the helper compiled twice
+        if not watching and has_events(it):
+            return WATCH
+        if it[I_STARTED] == 0:
+            if watching and it[I_WATCH] > 0:
+                start_watching(it, buf, p, fl[F_T], work)
+            if not _start(fl, it, buf, p, work, tab, saveat, t_out, u_out, idxs):
+                return BAD_START
+        while it[I_STOP] < tstops.size:
+            if it[I_ITER] >= it[I_MAXITERS]:
+                return MAXITERS
+            if it[I_ITER] >= it[I_CHUNK]:
+                return AGAIN
+            if not has_room(it, t_out, d_t):
+                return GROW
+            if fl[F_DT] == 0.0:  # at the start, and after an event
+                if it[I_K0] == 0 and not _first_stage(fl, it, buf, p, work, tab):
+                    return UNSTABLE
+                order = tab[TAB_ORDER]
+                fl[F_DT] = tdir * first_step(fl, it, buf, p, work, tol, k0, ROW_TMP * n, order)
+            t, dt = fl[F_T], fl[F_DT]
+            h, on_stop = clip_step(t, dt, tstops[it[I_STOP]], fl[F_DTMAX], adaptive)
+            if h == 0.0:  # a stop at the present time
+                it[I_STOP] += 1
+                if it[I_STOP] == it[I_EVENT_STOP]:
+                    return EVENT
+                continue
+            if adaptive == 1 and not on_stop and too_small(t, h, fl[F_DTMIN]):
+                return UNSTABLE if it[I_BAD] == 1 else DTMIN
+            tnew = tstops[it[I_STOP]] if on_stop else t + h
+            tend = end_of_step(it, tstops.size, h, tnew, on_stop)
+            it[I_ITER] += 1
+
+            if it[I_K0] == 0:
+                call_rhs(it[I_F], buf, k0, buf, ROW_U * n, p, t, work)
+                it[I_NF] += 1
+                it[I_K0] = 1
+            _stages(it, buf, p, work, tab, coef, t, h, tend, second, stages)
+            if not fsal:
+                combine(buf, ROW_UNEW * n, ROW_U * n, h, coef, tab[TAB_B], k0, stages, n)
+
+            factor = 1.0  # dt_new / h
+            if adaptive == 1:
+                eest = _error(it, buf, tab, coef, h, tol)
+                fl[F_EEST] = eest
+                if not np.isfinite(eest):
+                    it[I_BAD] = 1
+                    it[I_NREJ] += 1
+                    fl[F_DT] = h * fl[F_QMIN]
+                    continue
+                it[I_BAD] = 0
+                if eest > 1.0:
+                    it[I_NREJ] += 1
+                    fl[F_DT] = h * shrink_by(fl, eest)
+                    continue
+                factor = grow_by(fl, it, eest)
+            elif not all_finite(buf, ROW_UNEW * n, n):
                 return UNSTABLE
-            order = tab[TAB_ORDER]
-            fl[F_DT] = tdir * first_step(fl, it, buf, p, work, tol, k0, ROW_TMP * n, order)
-        t, dt = fl[F_T], fl[F_DT]
-        h, on_stop = clip_step(t, dt, tstops[it[I_STOP]], fl[F_DTMAX], adaptive)
-        if h == 0.0:  # a stop at the present time
-            it[I_STOP] += 1
-            if it[I_STOP] == it[I_EVENT_STOP]:
+
+            if it[I_MAXCOUNT] > 0:
+                fl[F_EIG] = _eigenvalue(it, buf, tab, tol)
+            verdict = SAME
+            if watching and it[I_POSITIVE] + it[I_NRES] > 0:
+                verdict = correct_step(it, buf, p, tnew, work, tol)
+                if verdict == REFUSED:
+                    it[I_NREJ] += 1
+                    fl[F_DT] = 0.5 * h
+                    continue
+
+            it[I_NACC] += 1
+            it[I_GUESS] = 0
+            watched = watching and it[I_WATCH] > 0
+            inside = watched or wants_poly(fl, it, tnew, saveat)
+            extras = tab[TAB_TOTAL] > stages and inside
+            if extras:
+                _stages(it, buf, p, work, tab, coef, t, h, tend, stages, tab[TAB_TOTAL])
+            if inside:
+                _polynomial(it, buf, tab, coef, h)
+                if watching and verdict == CHANGED:
+                    close_polynomial(buf, ROW_Q * n, tab[TAB_DEGREE], n)
+            happens, tfull = DONE, tnew
+            if watching and watched:
+                happens, tnew = watch_step(it, buf, p, work, ROW_Q * n, tab[TAB_DEGREE], t, tnew)
+                if happens == ZENO:
+                    return ZENO
+                on_stop = on_stop and tnew == tfull
+            save_step(
+                fl, it, buf, ROW_Q * n, tab[TAB_DEGREE], tnew, saveat, t_out, u_out, d_t, d_c, idxs
+            )
+            if it[I_LOG] > 0:
+                log_step(fl, it, buf, k0, tab[TAB_TOTAL], h, tend, tfull, d_t, d_c)
+
+            stiff = False
+            if it[I_MAXCOUNT] > 0:
+                stiff = fl[F_EIG] * abs(h) > fl[F_STIFF_BOUND]
+                it[I_COUNT] = (max(it[I_COUNT], 0) + 1) if stiff else 0
+
+            copy_row(buf, ROW_U * n, ROW_UNEW * n, n)
+            known = stages - 1 if fsal else (tab[TAB_FIRST_FROM] if extras else -1)
+            if tend != tnew or happens == EVENT or verdict == CHANGED:  # f may jump here
+                known = -1
+            if known >= 0:
+                copy_row(buf, k0, k0 + known * n, n)
+            it[I_K0] = 1 if known >= 0 else 0
+            fl[F_T] = tnew
+            if on_stop:
+                it[I_STOP] += 1
+                if it[I_STOP] == it[I_EVENT_STOP]:
+                    happens = EVENT
+            if adaptive == 1:
+                new = abs(h) * factor
+                if on_stop:  # the step was cut short: the controller had allowed dt
+                    new = max(new, abs(dt))
+                fl[F_DT] = tdir * min(new, fl[F_DTMAX])
+            if happens == EVENT:
                 return EVENT
-            continue
-        if adaptive == 1 and not on_stop and too_small(t, h, fl[F_DTMIN]):
-            return UNSTABLE if it[I_BAD] == 1 else DTMIN
-        tnew = tstops[it[I_STOP]] if on_stop else t + h
-        tend = end_of_step(it, tstops.size, h, tnew, on_stop)
-        it[I_ITER] += 1
+            if stiff and it[I_COUNT] > it[I_MAXCOUNT]:
+                fl[F_DT] *= fl[F_DT_SWITCH]
+                it[I_COUNT] = 0
+                return SWITCH
+        return DONE
 
-        if it[I_K0] == 0:
-            call_rhs(it[I_F], buf, k0, buf, ROW_U * n, p, t, work)
-            it[I_NF] += 1
-            it[I_K0] = 1
-        _stages(it, buf, p, work, tab, coef, t, h, tend, second, stages)
-        if not fsal:
-            combine(buf, ROW_UNEW * n, ROW_U * n, h, coef, tab[TAB_B], k0, stages, n)
+    return run
 
-        factor = 1.0  # dt_new / h
-        if adaptive == 1:
-            eest = _error(it, buf, tab, coef, h, tol)
-            fl[F_EEST] = eest
-            if not np.isfinite(eest):
-                it[I_BAD] = 1
-                it[I_NREJ] += 1
-                fl[F_DT] = h * fl[F_QMIN]
-                continue
-            it[I_BAD] = 0
-            if eest > 1.0:
-                it[I_NREJ] += 1
-                fl[F_DT] = h * shrink_by(fl, eest)
-                continue
-            factor = grow_by(fl, it, eest)
-        elif not all_finite(buf, ROW_UNEW * n, n):
-            return UNSTABLE
 
-        if it[I_MAXCOUNT] > 0:
-            fl[F_EIG] = _eigenvalue(it, buf, tab, tol)
-        verdict = SAME
-        if it[I_POSITIVE] + it[I_NRES] > 0:
-            verdict = correct_step(it, buf, p, tnew, work, tol)
-            if verdict == REFUSED:
-                it[I_NREJ] += 1
-                fl[F_DT] = 0.5 * h
-                continue
-
-        it[I_NACC] += 1
-        it[I_GUESS] = 0
-        watched = it[I_WATCH] > 0
-        inside = watched or wants_poly(fl, it, tnew, saveat)
-        extras = tab[TAB_TOTAL] > stages and inside
-        if extras:
-            _stages(it, buf, p, work, tab, coef, t, h, tend, stages, tab[TAB_TOTAL])
-        if inside:
-            _polynomial(it, buf, tab, coef, h)
-            if verdict == CHANGED:
-                close_polynomial(buf, ROW_Q * n, tab[TAB_DEGREE], n)
-        happens, tfull = DONE, tnew
-        if watched:
-            happens, tnew = watch_step(it, buf, p, work, ROW_Q * n, tab[TAB_DEGREE], t, tnew)
-            if happens == ZENO:
-                return ZENO
-            on_stop = on_stop and tnew == tfull
-        save_step(
-            fl, it, buf, ROW_Q * n, tab[TAB_DEGREE], tnew, saveat, t_out, u_out, d_t, d_c, idxs
-        )
-        if it[I_LOG] > 0:
-            log_step(fl, it, buf, k0, tab[TAB_TOTAL], h, tend, tfull, d_t, d_c)
-
-        stiff = False
-        if it[I_MAXCOUNT] > 0:
-            stiff = fl[F_EIG] * abs(h) > fl[F_STIFF_BOUND]
-            it[I_COUNT] = (max(it[I_COUNT], 0) + 1) if stiff else 0
-
-        copy_row(buf, ROW_U * n, ROW_UNEW * n, n)
-        known = stages - 1 if fsal else (tab[TAB_FIRST_FROM] if extras else -1)
-        if tend != tnew or happens == EVENT or verdict == CHANGED:  # f may jump here
-            known = -1
-        if known >= 0:
-            copy_row(buf, k0, k0 + known * n, n)
-        it[I_K0] = 1 if known >= 0 else 0
-        fl[F_T] = tnew
-        if on_stop:
-            it[I_STOP] += 1
-            if it[I_STOP] == it[I_EVENT_STOP]:
-                happens = EVENT
-        if adaptive == 1:
-            new = abs(h) * factor
-            if on_stop:  # the step was cut short: the controller had allowed dt
-                new = max(new, abs(dt))
-            fl[F_DT] = tdir * min(new, fl[F_DTMAX])
-        if happens == EVENT:
-            return EVENT
-        if stiff and it[I_COUNT] > it[I_MAXCOUNT]:
-            fl[F_DT] *= fl[F_DT_SWITCH]
-            it[I_COUNT] = 0
-            return SWITCH
-    return DONE
+run = integrator(watching=False)

@@ -141,8 +141,9 @@ class Implicit:
     ) -> int:
         """As `explicit.run`; the factorisations by SuperLU happen here."""
         space, tableau = self.space, self.tableau
+        integrate = rosenbrock.run if space.watched is None else _watched_run()
         while True:
-            code = rosenbrock.run(
+            code = integrate(
                 space.fl, space.it, tableau.ints, tableau.floats, self.buf, self.mat, self.pivots,
                 self.sizes, self.mass_values, self.pat, p, space.work, self.work_j, self.work_t,
                 tol, saveat, tstops, out.t, out.u, out.d_t, out.d_c, idxs,
@@ -168,6 +169,12 @@ class Implicit:
             self.lu = splu(w)
         except RuntimeError:  # exactly singular
             self.space.it[c.I_SINGULAR] = 1
+
+
+def _watched_run() -> Any:
+    from pysciml.engines.native import rosenbrock_watched
+
+    return rosenbrock_watched.run
 
 
 def _work(function: Any) -> Array:

@@ -11,6 +11,8 @@ Appl. Math. 13 (1974) 117-119): one product J*v gives all columns of one colour.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -84,6 +86,7 @@ from pysciml.engines.native.common import (
     SOLVE,
     SWITCH,
     UNSTABLE,
+    WATCH,
     ZENO,
     all_finite,
     clip_step,
@@ -93,6 +96,7 @@ from pysciml.engines.native.common import (
     error_norm,
     first_step,
     grow_by,
+    has_events,
     has_room,
     log_step,
     save_start,
@@ -394,11 +398,9 @@ def _evaluate(fl, it, buf, mat, pat, p, work, workj, workt):  # type: ignore[no-
 
 
 @njit(**HELPER)
-def _start(fl, it, buf, p, work, saveat, t_out, u_out, idxs):  # type: ignore[no-untyped-def]
+def _start(fl, it, buf, saveat, t_out, u_out, idxs):  # type: ignore[no-untyped-def]
     """First output."""
     save_start(fl, it, buf, saveat, t_out, u_out, idxs)
-    if it[I_WATCH] > 0:
-        start_watching(it, buf, p, fl[F_T], work)
     it[I_STARTED] = 1
 
 
@@ -420,143 +422,163 @@ def _reject(fl, it, factor):  # type: ignore[no-untyped-def]
     fl[F_DT] = fl[F_H] * factor
 
 
-@njit(signature("int64", "FIIFFFJJFIFFFFFFFFFFFI"), **ENTRY)
-def run(  # type: ignore[no-untyped-def]
-    fl, it, tab, coef, buf, mat, pivots, sizes, mass, pat, p, work, workj, workt, tol, saveat,
-    tstops, t_out, u_out, d_t, d_c, idxs,
-):  # fmt: skip
-    """Integrate until the last of `tstops`, or until something else has to be done first.
+def integrator(watching: bool) -> Any:
+    """Compile `run`, with or without what events and corrections of the state need.
 
-    `mat`: J, then W and its factors; `mass`: M row-major, or its values on the pattern; `pat`: the
-    pattern. The other arguments are those of `explicit.run`. Returns one of the codes of `common`.
+    Without it, which is nearly always, it compiles in half the time.
     """
-    n = it[I_N]
-    stages = tab[ROS_STAGES]
-    k = ROW_K * n
-    q = (ROW_K + stages) * n
-    adaptive = it[I_ADAPTIVE]
-    tdir = fl[F_TDIR]
-    external = it[I_LINALG] == EXTERNAL
-    while it[I_STOP] < tstops.size:
-        if it[I_PHASE] == STEP:
-            if it[I_ITER] >= it[I_MAXITERS]:
-                return MAXITERS
-            if it[I_ITER] >= it[I_CHUNK]:
-                return AGAIN
-            if not has_room(it, t_out, d_t):
-                return GROW
-            if it[I_JFRESH] == 0 and not _evaluate(fl, it, buf, mat, pat, p, work, workj, workt):
-                return BAD_START if it[I_STARTED] == 0 else UNSTABLE
-            if it[I_STARTED] == 0:
-                _start(fl, it, buf, p, work, saveat, t_out, u_out, idxs)
-            if fl[F_DT] == 0.0:  # at the start, and after an event
-                _guess_step(fl, it, tab, buf, p, work, tol)
-            stop = tstops[it[I_STOP]]
-            h, on_stop = clip_step(fl[F_T], fl[F_DT], stop, fl[F_DTMAX], adaptive)
-            if h == 0.0:  # a stop at the present time
-                it[I_STOP] += 1
-                if it[I_STOP] == it[I_EVENT_STOP]:
-                    return EVENT
-                continue
-            if adaptive == 1 and not on_stop and too_small(fl[F_T], h, fl[F_DTMIN]):
-                return UNSTABLE if it[I_BAD] == 1 else DTMIN
-            fl[F_H] = h
-            fl[F_TNEW] = stop if on_stop else fl[F_T] + h
-            fl[F_TEND] = end_of_step(it, tstops.size, h, fl[F_TNEW], on_stop)
-            it[I_ON_STOP] = 1 if on_stop else 0
-            it[I_ITER] += 1
-            regular = factor_w(it, mat, mass, pat, pivots, sizes, 1.0 / (coef[0] * h))
-            it[I_SINGULAR] = 0 if regular else 1
-            it[I_STAGE] = 0
-            it[I_PHASE] = STAGES
-            if external:
-                return FACTOR
 
-        h = fl[F_H]
-        if it[I_SINGULAR] == 1:
-            if adaptive == 0:
-                return UNSTABLE
-            it[I_BAD] = 1
-            _reject(fl, it, fl[F_QMIN])
-            continue
-        waiting = False
-        while it[I_STAGE] < stages:
-            if it[I_PHASE] == STAGES:
-                _right_hand_side(fl, it, tab, coef, buf, mass, pat, p, work, it[I_STAGE])
-                it[I_NSOLVE] += 1
-                it[I_PHASE] = SOLVED
+    @njit(signature("int64", "FIIFFFJJFIFFFFFFFFFFFI"), **ENTRY)
+    def run(  # type: ignore[no-untyped-def]
+        fl, it, tab, coef, buf, mat, pivots, sizes, mass, pat, p, work, workj, workt, tol, saveat,
+        tstops, t_out, u_out, d_t, d_c, idxs,
+    ):  # fmt: skip
+        """Integrate until the last of `tstops`, or until something else has to be done first.
+
+        `mat`: J, then W and its factors; `mass`: M row-major, or its values on the pattern; `pat`:
+        the pattern. The other arguments are those of `explicit.run`. Returns one of the codes of
+        `common`.
+        """
+        n = it[I_N]
+        stages = tab[ROS_STAGES]
+        k = ROW_K * n
+        q = (ROW_K + stages) * n
+        adaptive = it[I_ADAPTIVE]
+        tdir = fl[F_TDIR]
+        external = it[I_LINALG] == EXTERNAL
+        if not watching and has_events(it):
+            return WATCH
+        while it[I_STOP] < tstops.size:
+            if it[I_PHASE] == STEP:
+                if it[I_ITER] >= it[I_MAXITERS]:
+                    return MAXITERS
+                if it[I_ITER] >= it[I_CHUNK]:
+                    return AGAIN
+                if not has_room(it, t_out, d_t):
+                    return GROW
+                if it[I_JFRESH] == 0 and not _evaluate(
+                    fl, it, buf, mat, pat, p, work, workj, workt
+                ):
+                    return BAD_START if it[I_STARTED] == 0 else UNSTABLE
+                if it[I_STARTED] == 0:
+                    if watching and it[I_WATCH] > 0:
+                        start_watching(it, buf, p, fl[F_T], work)
+                    _start(fl, it, buf, saveat, t_out, u_out, idxs)
+                if fl[F_DT] == 0.0:  # at the start, and after an event
+                    _guess_step(fl, it, tab, buf, p, work, tol)
+                stop = tstops[it[I_STOP]]
+                h, on_stop = clip_step(fl[F_T], fl[F_DT], stop, fl[F_DTMAX], adaptive)
+                if h == 0.0:  # a stop at the present time
+                    it[I_STOP] += 1
+                    if it[I_STOP] == it[I_EVENT_STOP]:
+                        return EVENT
+                    continue
+                if adaptive == 1 and not on_stop and too_small(fl[F_T], h, fl[F_DTMIN]):
+                    return UNSTABLE if it[I_BAD] == 1 else DTMIN
+                fl[F_H] = h
+                fl[F_TNEW] = stop if on_stop else fl[F_T] + h
+                fl[F_TEND] = end_of_step(it, tstops.size, h, fl[F_TNEW], on_stop)
+                it[I_ON_STOP] = 1 if on_stop else 0
+                it[I_ITER] += 1
+                regular = factor_w(it, mat, mass, pat, pivots, sizes, 1.0 / (coef[0] * h))
+                it[I_SINGULAR] = 0 if regular else 1
+                it[I_STAGE] = 0
+                it[I_PHASE] = STAGES
                 if external:
-                    waiting = True
-                    break
-                solve_w(it, buf, mat, pat, pivots, sizes, k + it[I_STAGE] * n)
-            it[I_STAGE] += 1
-            it[I_PHASE] = STAGES
-        if waiting:
-            return SOLVE
+                    return FACTOR
 
-        combine(buf, ROW_UNEW * n, ROW_U * n, 1.0, coef, tab[ROS_B], k, stages, n)
-        factor = 1.0  # dt_new / h
-        if adaptive == 1:
-            combine(buf, ROW_TMP * n, ROW_ZERO * n, 1.0, coef, tab[ROS_E], k, stages, n)
-            eest = error_norm(
-                buf, ROW_TMP * n, ROW_U * n, ROW_UNEW * n, n, tol, it[I_ATOL1], it[I_RTOL1]
-            )
-            fl[F_EEST] = eest
-            if not np.isfinite(eest):
+            h = fl[F_H]
+            if it[I_SINGULAR] == 1:
+                if adaptive == 0:
+                    return UNSTABLE
                 it[I_BAD] = 1
                 _reject(fl, it, fl[F_QMIN])
                 continue
-            it[I_BAD] = 0
-            if eest > 1.0:
-                _reject(fl, it, shrink_by(fl, eest))
+            waiting = False
+            while it[I_STAGE] < stages:
+                if it[I_PHASE] == STAGES:
+                    _right_hand_side(fl, it, tab, coef, buf, mass, pat, p, work, it[I_STAGE])
+                    it[I_NSOLVE] += 1
+                    it[I_PHASE] = SOLVED
+                    if external:
+                        waiting = True
+                        break
+                    solve_w(it, buf, mat, pat, pivots, sizes, k + it[I_STAGE] * n)
+                it[I_STAGE] += 1
+                it[I_PHASE] = STAGES
+            if waiting:
+                return SOLVE
+
+            combine(buf, ROW_UNEW * n, ROW_U * n, 1.0, coef, tab[ROS_B], k, stages, n)
+            factor = 1.0  # dt_new / h
+            if adaptive == 1:
+                combine(buf, ROW_TMP * n, ROW_ZERO * n, 1.0, coef, tab[ROS_E], k, stages, n)
+                eest = error_norm(
+                    buf, ROW_TMP * n, ROW_U * n, ROW_UNEW * n, n, tol, it[I_ATOL1], it[I_RTOL1]
+                )
+                fl[F_EEST] = eest
+                if not np.isfinite(eest):
+                    it[I_BAD] = 1
+                    _reject(fl, it, fl[F_QMIN])
+                    continue
+                it[I_BAD] = 0
+                if eest > 1.0:
+                    _reject(fl, it, shrink_by(fl, eest))
+                    continue
+                factor = grow_by(fl, it, eest)
+            elif not all_finite(buf, ROW_UNEW * n, n):
+                return UNSTABLE
+
+            tnew = fl[F_TNEW]
+            if (
+                watching
+                and it[I_POSITIVE] + it[I_NRES] > 0
+                and (correct_step(it, buf, p, tnew, work, tol) == REFUSED)
+            ):
+                _reject(fl, it, 0.5)
                 continue
-            factor = grow_by(fl, it, eest)
-        elif not all_finite(buf, ROW_UNEW * n, n):
-            return UNSTABLE
 
-        tnew = fl[F_TNEW]
-        if it[I_POSITIVE] + it[I_NRES] > 0 and (
-            correct_step(it, buf, p, tnew, work, tol) == REFUSED
-        ):
-            _reject(fl, it, 0.5)
-            continue
+            it[I_NACC] += 1
+            it[I_GUESS] = 0
+            it[I_PHASE] = STEP
+            it[I_JFRESH] = 0
+            watched = watching and it[I_WATCH] > 0
+            if watched or wants_poly(fl, it, tnew, saveat):
+                _polynomial(it, tab, coef, buf)
+            happens = DONE
+            if watching and watched:
+                happens, tnew = watch_step(it, buf, p, work, q, tab[ROS_DEGREE], fl[F_T], tnew)
+                if happens == ZENO:
+                    return ZENO
+                if tnew != fl[F_TNEW]:
+                    it[I_ON_STOP] = 0
+            save_step(fl, it, buf, q, tab[ROS_DEGREE], tnew, saveat, t_out, u_out, d_t, d_c, idxs)
+            if it[I_LOG] > 0:
+                log_step(fl, it, buf, k, stages, h, fl[F_TEND], fl[F_TNEW], d_t, d_c)
+            copy_row(buf, ROW_U * n, ROW_UNEW * n, n)
+            fl[F_T] = tnew
+            if it[I_ON_STOP] == 1:
+                it[I_STOP] += 1
+                if it[I_STOP] == it[I_EVENT_STOP]:
+                    happens = EVENT
+            if adaptive == 1:
+                new = abs(h) * factor
+                if it[I_ON_STOP] == 1:  # the step was cut short: the controller had allowed dt
+                    new = max(new, abs(fl[F_DT]))
+                fl[F_DT] = tdir * min(new, fl[F_DTMAX])
+            if happens == EVENT:
+                return EVENT
+            if it[I_MAXCOUNT] > 0:
+                # Would the explicit method be stable with this step?
+                calm = fl[F_EIG] * abs(h) <= fl[F_STIFF_BOUND]
+                it[I_COUNT] = min(it[I_COUNT], 0) - 1 if calm else 0
+                if it[I_COUNT] < -it[I_MAXCOUNT]:
+                    fl[F_DT] *= fl[F_DT_SWITCH]
+                    it[I_COUNT] = 0
+                    return SWITCH
+        return DONE
 
-        it[I_NACC] += 1
-        it[I_GUESS] = 0
-        it[I_PHASE] = STEP
-        it[I_JFRESH] = 0
-        watched = it[I_WATCH] > 0
-        if watched or wants_poly(fl, it, tnew, saveat):
-            _polynomial(it, tab, coef, buf)
-        happens = DONE
-        if watched:
-            happens, tnew = watch_step(it, buf, p, work, q, tab[ROS_DEGREE], fl[F_T], tnew)
-            if happens == ZENO:
-                return ZENO
-            if tnew != fl[F_TNEW]:
-                it[I_ON_STOP] = 0
-        save_step(fl, it, buf, q, tab[ROS_DEGREE], tnew, saveat, t_out, u_out, d_t, d_c, idxs)
-        if it[I_LOG] > 0:
-            log_step(fl, it, buf, k, stages, h, fl[F_TEND], fl[F_TNEW], d_t, d_c)
-        copy_row(buf, ROW_U * n, ROW_UNEW * n, n)
-        fl[F_T] = tnew
-        if it[I_ON_STOP] == 1:
-            it[I_STOP] += 1
-            if it[I_STOP] == it[I_EVENT_STOP]:
-                happens = EVENT
-        if adaptive == 1:
-            new = abs(h) * factor
-            if it[I_ON_STOP] == 1:  # the step was cut short: the controller had allowed dt
-                new = max(new, abs(fl[F_DT]))
-            fl[F_DT] = tdir * min(new, fl[F_DTMAX])
-        if happens == EVENT:
-            return EVENT
-        if it[I_MAXCOUNT] > 0:
-            # Would the explicit method be stable with this step?
-            calm = fl[F_EIG] * abs(h) <= fl[F_STIFF_BOUND]
-            it[I_COUNT] = min(it[I_COUNT], 0) - 1 if calm else 0
-            if it[I_COUNT] < -it[I_MAXCOUNT]:
-                fl[F_DT] *= fl[F_DT_SWITCH]
-                it[I_COUNT] = 0
-                return SWITCH
-    return DONE
+    return run
+
+
+run = integrator(watching=False)

@@ -392,10 +392,17 @@ class Drive(Loop):
             )
             return code
         tableau = self.method.tableaus[self.side]
-        return explicit.run(
+        integrate = explicit.run if self.events is None else self._watched_run()
+        return integrate(
             space.fl, space.it, tableau.ints, tableau.floats, space.buf, self.p, space.work,
             self.tol, self.saveat, self.tstops, out.t, out.u, out.d_t, out.d_c, self.idxs,
         )  # fmt: skip
+
+    @staticmethod
+    def _watched_run() -> Any:
+        from pysciml.engines.native import explicit_watched
+
+        return explicit_watched.run
 
     def _grow(self) -> bool:
         self.more_rows()

@@ -1,0 +1,7 @@
+"""`explicit.run` for problems with events, compiled when there is one."""
+
+from __future__ import annotations
+
+from pysciml.engines.native import explicit
+
+run = explicit.integrator(watching=True)

@@ -1,0 +1,7 @@
+"""`rosenbrock.run` for problems with events, compiled when there is one."""
+
+from __future__ import annotations
+
+from pysciml.engines.native import rosenbrock
+
+run = rosenbrock.integrator(watching=True)
