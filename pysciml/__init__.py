@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pysciml.boundary import BVProblem, TwoPointBVProblem
 from pysciml.compare import Comparison, compare
 from pysciml.delay import DDEProblem
 from pysciml.dynamical import DynamicalODEProblem, SecondOrderODEProblem
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BVProblem",
     "CaptureError",
     "Comparison",
     "ContinuousEvent",
@@ -76,6 +78,7 @@ __all__ = [
     "SplitODEProblem",
     "SteadyStateProblem",
     "SteadyStateSolution",
+    "TwoPointBVProblem",
     "UnsupportedError",
     "compare",
     "fit",

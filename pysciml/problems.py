@@ -20,13 +20,14 @@ _Kind = TypeVar("_Kind", bound="Problem")
 
 
 class Problem:
-    """What the kinds of initial value problems share: u0, tspan, p, and the captured functions."""
+    """What the kinds of problems share: u0, tspan, p, and the captured functions."""
 
     __slots__ = ("_p", "_p_flat", "_source", "events", "names", "tspan", "u0", "u0_flat")
 
     kind: ClassVar[str]  # what engines call it
     is_random: ClassVar[bool] = False  # whether a solve needs a seed
     is_piecewise_constant: ClassVar[bool] = False  # whether the state rests between its jumps
+    is_initial_value: ClassVar[bool] = True  # whether u0 is the state at t0
     has_derivatives: ClassVar[bool] = True  # whether engines differentiate its solution
     default_maxiters: ClassVar[int] = 100_000
     _source: Source

@@ -145,7 +145,7 @@ def solve(
 
     Parameters
     ----------
-    problem : ODEProblem, SDEProblem, SteadyStateProblem, ...
+    problem : ODEProblem, SDEProblem, DDEProblem, BVProblem, SteadyStateProblem, ...
     alg : str, optional
         Method, by its SciML name ("Tsit5", "Rodas5P", "SOSRI", ...); on the torch engine also by
         torchdiffeq's and torchsde's. Default: a good one of the engine's, with automatic stiffness
@@ -451,6 +451,16 @@ def failure_message(solution: Solution) -> str:
     why = solution.message.rstrip(".")
     if not why:
         why = f"the last saved time is {solution.t[-1]:.6g}" if len(solution.t) else "at the start"
+    kept = (
+        f"The {len(solution.t)} saved states are in error.solution; raise_on_failure=False returns "
+        "them instead of raising."
+    )
+    if not solution.problem.is_initial_value:
+        return (
+            f"{solution.alg} on the {solution.engine} engine found no solution "
+            f"({solution.retcode}): {why}. Likely there is none, or the guess u0 is too far from "
+            f"it: try a guess that depends on t, another method, or looser tolerances. {kept}"
+        )
     stiff = 'a stiff method (alg="Rodas5P")'
     if solution.engine == "torch":
         stiff = 'a stiff method (engine="native", alg="Rodas5P")'
@@ -459,6 +469,5 @@ def failure_message(solution: Solution) -> str:
     likely = f" Likely {advice}." if smooth else ""
     return (
         f"{solution.alg} on the {solution.engine} engine stopped before t = {t1:g} "
-        f"({solution.retcode}): {why}.{likely} The {len(solution.t)} saved states are in "
-        "error.solution; raise_on_failure=False returns them instead of raising."
+        f"({solution.retcode}): {why}.{likely} {kept}"
     )

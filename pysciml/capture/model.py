@@ -291,10 +291,12 @@ def capture_pair(f: Any, g: Any, u0: Array, p: Any, shape: Shape) -> tuple[Model
     return drift, noise
 
 
-def capture_beside(function: Any, model: Model, what: str) -> Model:
+def capture_beside(
+    function: Any, model: Model, what: str, state_shape: tuple[int, ...] | None = None
+) -> Model:
     """Trace another function (u, p, t) of a model's state and parameters, with any result.
 
-    `what` is what the function is, for messages.
+    `what` is what the function is, for messages. `state_shape` is its u's, if not the model's.
 
     Raises
     ------
@@ -306,7 +308,8 @@ def capture_beside(function: Any, model: Model, what: str) -> Model:
         return function(u.clone() if isinstance(u, torch.Tensor) else u.copy(), p, t)
 
     try:
-        return _capture(with_copy, with_copy, _same, p, np.zeros(model.state_shape), None)
+        u = np.zeros(model.state_shape if state_shape is None else state_shape)
+        return _capture(with_copy, with_copy, _same, p, u, None)
     except CaptureError as error:
         raise CaptureError(str(error).replace("f ", f"{what} ", 1)) from error
 

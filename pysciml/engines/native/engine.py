@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pysciml.boundary import BVProblem
 from pysciml.engines.base import (
     AdjointOptions,
     Array,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pysciml.engines.native.methods import Method
     from pysciml.problems import ODEProblem
 
-    _Problem = ODEProblem | SDEProblem | JumpProblem | DiscreteProblem
+    _Problem = ODEProblem | SDEProblem | JumpProblem | DiscreteProblem | BVProblem
 
 _DISCRETE = "DiscreteAdjoint"
 
@@ -52,14 +53,17 @@ class NativeEngine:
 
     def algorithms(self, kind: str | None = None) -> tuple[str, ...]:
         """Names of the methods, as `solve` takes them; of one `kind` of problem, or of all."""
+        from pysciml.engines.native import boundary as of_bvps
         from pysciml.engines.native import methods
         from pysciml.engines.native.jumps import methods as of_jumps
         from pysciml.engines.native.stochastic import methods as of_sdes
 
         if kind is None:
-            return (*methods.NAMES, *of_sdes.NAMES, *of_jumps.NAMES)
+            return (*methods.NAMES, *of_sdes.NAMES, *of_jumps.NAMES, *of_bvps.NAMES)
         if kind == "ODEProblem":
             return methods.NAMES
+        if kind in ("BVProblem", "TwoPointBVProblem"):
+            return of_bvps.NAMES
         return of_sdes.NAMES if kind == "SDEProblem" else of_jumps.NAMES
 
     def solve(self, problem: _Problem, alg: str | None, options: SolveOptions) -> RawSolution:
@@ -81,6 +85,9 @@ class NativeEngine:
 
         For a JumpProblem, None is Direct, whose path belongs to the seed alone.
 
+        For a BVProblem, None is Collocation, whose first steps are of the length `dt`; "Shooting"
+        takes a method for its initial value problems, "Shooting(Vern7)".
+
         Raises ValueError for an unknown method or option, UnsupportedError for what only another
         engine has. A KeyboardInterrupt carries what was computed so far as `partial`.
         """
@@ -92,6 +99,10 @@ class NativeEngine:
             from pysciml.engines.native import jumps
 
             return jumps.solve(problem, alg, options)
+        if isinstance(problem, BVProblem):
+            from pysciml.engines.native import boundary
+
+            return boundary.solve(self, problem, alg, options)
         if alg is None:
             alg = _default(problem, options)
         method = None if options.algorithm else self._plain.get(alg)
@@ -124,6 +135,8 @@ class NativeEngine:
             from pysciml.engines.native import jumps
 
             return jumps.solve_many(problem, alg, options, batch, out, stop)
+        if isinstance(problem, BVProblem):
+            return solve_each(self, problem, alg, options, batch, out, stop)
         from pysciml.engines.native import ensemble
 
         if alg is None:
