@@ -42,7 +42,7 @@ from pysciml.steady import SteadyStateProblem, SteadyStateSolution
 from pysciml.stochastic import SDEProblem
 
 if TYPE_CHECKING:
-    from pysciml import julia, nn, train
+    from pysciml import discover, julia, nn, train
     from pysciml.autograd import odeint, odeint_adjoint, odeint_event
     from pysciml.train.fitting import fit
     from pysciml.train.result import FitResult
@@ -81,6 +81,7 @@ __all__ = [
     "TwoPointBVProblem",
     "UnsupportedError",
     "compare",
+    "discover",
     "fit",
     "from_scipy",
     "gradient",
@@ -99,6 +100,7 @@ __all__ = [
 #: What needs torch, or Julia, is imported when it is first used.
 _LATER = {
     "FitResult": "pysciml.train",
+    "discover": "pysciml.discover",
     "fit": "pysciml.train",
     "julia": "pysciml.julia",
     "nn": "pysciml.nn",
