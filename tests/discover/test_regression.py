@@ -187,7 +187,7 @@ def test_against_pysindy(lorenz):
     pysindy = pytest.importorskip("pysindy")
     t, u = lorenz
     source = slopes((t, u), smoothing=0.0, names=NAMES)
-    terms, matrix, target = source.system(polynomial(2))
+    _, matrix, target = source.system(polynomial(2))
 
     theirs = pysindy.STLSQ(threshold=0.5, alpha=0.0).fit(matrix, target).coef_.T
     ours = stlsq(source, threshold=0.5, normalise=False).equation
@@ -255,12 +255,12 @@ WRONG_CALLS = [
         "terms must be expressions of the inputs x; got w*x, with w",
     ),
     (lambda: stlsq(GOOD, custom("x +")), ValueError, "which is none"),
-    (lambda: custom(), ValueError, "terms must be at least one"),
+    (custom, ValueError, "terms must be at least one"),
     (lambda: custom(3), TypeError, "terms[0] must be a string, a SymPy expression, or a function"),
     (lambda: polynomial(0), ValueError, "degree must be a whole number >= 1; got 0"),
     (lambda: Samples(T9, np.ones(8)), ValueError, "y must have one row for each of the 9 of x"),
     (
-        lambda: slopes((T9, np.where(U9 > 0, np.nan, U9) + [0.0, np.nan])),
+        lambda: slopes((T9, U9 * [1.0, np.nan])),
         ValueError,
         "data must have no missing values for a regression; got NaN",
     ),
