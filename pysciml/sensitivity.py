@@ -6,6 +6,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -448,6 +449,8 @@ def _check_loss(loss: Any) -> None:
 
 
 def _takes_p(loss: Callable[..., Any]) -> bool:
+    if isinstance(loss, FunctionType) and not hasattr(loss, "__wrapped__"):  # a signature is slow
+        return loss.__code__.co_argcount - len(loss.__defaults__ or ()) == 2
     try:
         parameters = inspect.signature(loss).parameters.values()
     except (TypeError, ValueError):  # some built-in functions have none
@@ -458,13 +461,13 @@ def _takes_p(loss: Callable[..., Any]) -> bool:
 
 def _evaluator(
     loss: Callable[..., Any], problem: Problem
-) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+) -> Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]:
     """The loss on (len(t), *u0.shape) states and flat parameters, its result checked."""
     import torch
 
     takes_p = _takes_p(loss)
 
-    def evaluate(u: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+    def evaluate(u: torch.Tensor, p: torch.Tensor | None) -> torch.Tensor:
         value = loss(u, problem.model.parameters.unflatten(p)) if takes_p else loss(u)
         if not isinstance(value, torch.Tensor):
             raise TypeError(
@@ -484,11 +487,16 @@ def _loss_gradient(
     import torch
 
     states = torch.from_numpy(u.reshape(len(u), *problem.u0.shape)).requires_grad_()
-    p = torch.tensor(problem.p_flat, requires_grad=True)
+    p = torch.tensor(problem.p_flat, requires_grad=True) if _takes_p(loss) else None
     with torch.enable_grad():
         value = _evaluator(loss, problem)(states, p)
-        by_u, by_p = _derivatives(value, (states, p))
-    return value.item(), by_u.numpy().reshape(len(u), -1), by_p.numpy()
+        found = _derivatives(value, (states,) if p is None else (states, p))
+    by_u, *by_p = (g.numpy() for g in found)
+    return (
+        value.item(),
+        by_u.reshape(len(u), -1),
+        by_p[0] if by_p else np.zeros_like(problem.p_flat),
+    )
 
 
 def _directional_gradient(
@@ -511,19 +519,15 @@ def _directional_gradient(
 
 
 def _derivatives(
-    value: torch.Tensor, inputs: tuple[torch.Tensor, torch.Tensor], create_graph: bool = False
-) -> tuple[torch.Tensor, torch.Tensor]:
+    value: torch.Tensor, inputs: tuple[torch.Tensor, ...], create_graph: bool = False
+) -> list[torch.Tensor]:
     """Gradients of a scalar; zeros in what it does not depend on."""
     import torch
 
     if not value.requires_grad:  # a constant
-        first, second = (torch.zeros_like(x) for x in inputs)
-        return first, second
+        return [torch.zeros_like(x) for x in inputs]
     found = torch.autograd.grad(value, inputs, allow_unused=True, create_graph=create_graph)
-    first, second = (
-        torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
-    )
-    return first, second
+    return [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)]
 
 
 def _time_gradient(problem: ODEProblem, t: Array, u: Array, by_u: Array) -> Array:

@@ -271,6 +271,8 @@ def as_times(
     t0, t1 = tspan
     if times.ndim != 1 or times.size == 0:
         raise ValueError(f"{name} must be {expected}; got {describe(value)}")
+    if ordered and _goes_from_to(times, t0, t1):  # by far the most common, and a third of the time
+        return times
     _require_finite(times, name)
     low, high = min(t0, t1), max(t0, t1)
     # np.arange often ends one rounding error beyond t1; that is not worth an error
@@ -295,6 +297,14 @@ def as_times(
         if t1 < t0:
             times = times[::-1].copy()
     return times
+
+
+def _goes_from_to(times: Array, t0: float, t1: float) -> bool:
+    """Whether times are strictly monotone and not outside [t0, t1]."""
+    first, last = times.item(0), times.item(-1)
+    if t1 > t0:
+        return t0 <= first and last <= t1 and bool((times[1:] > times[:-1]).all())
+    return t0 >= first and last >= t1 and bool((times[1:] < times[:-1]).all())
 
 
 def as_indices(value: Any, n: int, name: str) -> np.ndarray[Any, np.dtype[np.intp]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pysciml.capture.array import MatMul, Operand, lower_to_array
+from pysciml.capture.array import Buffer, MatMul, lower_to_array
 from pysciml.capture.program import Program
 from pysciml.capture.scalar import lower_to_scalar
 from pysciml.codegen import Form, choose_form
@@ -43,7 +43,7 @@ _TEMPLATES |= {
 
 # in loops: what LLVM can compute several of at once
 _VECTORISED = {name: f"v{name}({{0}})" for name in ("exp", "expm1", "tanh", "log", "log1p")}
-_BLAS_FROM = 64  # multiplications from which BLAS beats plain loops
+_BLAS_FROM = 2**22  # multiplications from which BLAS beats the loops of PySciML.Products
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,11 @@ def generate(program: Program, name: str | None = None, form: Form = "auto") -> 
     name: prefix of the function's name; the Program's by default.
     form: "scalar", "array", or "auto" (by the number of operations).
     """
-    chosen = choose_form(program, form)
+    chosen = choose_form(program, form, _VECTORISED)
     if chosen == "scalar":
         body, work = print_scalar_form(lower_to_scalar(program), _DIALECT), np.zeros(0)
     else:
-        array_form = lower_to_array(program)
+        array_form = lower_to_array(program, _BLAS_FROM)
         work = array_form.work
         body = ["table = reinterpret(Int64, work)"]
         body += print_statements(array_form.statements, _ARRAY_DIALECT)
@@ -107,26 +107,21 @@ def _loop(counter: str, count: int, order: Order) -> str:
 
 
 def _matmul(product: MatMul) -> list[str]:
-    return _loops(product) if product.multiplications < _BLAS_FROM else _blas(product)
-
-
-def _loops(product: MatMul) -> list[str]:
     m, k, n = product.m, product.k, product.n
-    batch = f"s * {m * n} + " if product.batch > 1 else ""
-    a = _entry(product.a, (m, k), ("i", "l"), product.batch)
-    b = _entry(product.b, (k, n), ("l", "j"), product.batch)
-    dot = _DIALECT.block(_loop("l", k, "sequential"), [f"y = y + {a} * {b}"])
-    target = f"{product.c.name}[{product.c.start + 1} + {batch}i * {n} + j]"
-    entry = ["y = 0.0", *dot, f"{target} = y"]
-    row = _DIALECT.block(_loop("j", n, "sequential"), entry)
-    return _DIALECT.block(_loop("i", m, "sequential"), row)
+    if product.multiplications >= _BLAS_FROM:
+        return _blas(product)
+    a = _first(product.a.buffer, m * k, product.batch)
+    b = _first(product.b.buffer, k * n, product.batch)
+    c = _first(product.c, m * n, product.batch)
+    if product.rows_with_rows:
+        return [f"by_rows!({c}, {a}, {b}, {m}, {k}, {n})"]
+    strides = (1, m) if product.a.transposed else (k, 1)
+    return [f"general!({c}, {a}, {strides[0]}, {strides[1]}, {b}, {m}, {k}, {n})"]
 
 
-def _entry(operand: Operand, shape: tuple[int, int], counters: tuple[str, str], batch: int) -> str:
-    (rows, columns), (i, j) = shape, counters
-    row, column, width = (j, i, rows) if operand.transposed else (i, j, columns)
-    along = f"s * {rows * columns} + " if batch > 1 else ""
-    return f"{operand.buffer.name}[{operand.buffer.start + 1} + {along}{row} * {width} + {column}]"
+def _first(buffer: Buffer, size: int, batch: int) -> str:
+    """An array and where a matrix of `size` numbers begins in it."""
+    return f"{buffer.name}, {buffer.start + 1}" + (f" + s * {size}" if batch > 1 else "")
 
 
 def _blas(product: MatMul) -> list[str]:

@@ -10,6 +10,7 @@ const VBody = FunctionWrapper{Nothing, Tuple{Vec, Vec, Vec, Float64, Vec, Vec}}
 module Generated
 using LinearAlgebra
 using ..Elementary
+using ..Products
 end
 
 const COMPILED = Dict{String, Function}()

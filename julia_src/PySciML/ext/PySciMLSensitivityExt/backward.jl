@@ -94,14 +94,34 @@ function adjoint!(trajectory::Trajectory, r::Recipe, full, times::Vec, w, du0::V
         sensealg = make_method(r.method, r.checkpointing), t = stops, dgdu_discrete = jumps,
         abstol = r.abstol, reltol = r.reltol, maxiters = max(r.plan.maxiters, 1_000_000),
         dtmax = isnan(r.plan.dtmax) ? abs(last(stops) - first(stops)) : r.plan.dtmax,
-        # What p does may be over while the adjoint knows nothing of it (a dose, an initial layer):
-        # the backward solve sees it by stepping where the forward one did.
-        tstops = trajectory.steps, verbose = QUIET, initializealg = BrownFullBasicInit(),
+        tstops = every_other(trajectory.steps, stops), verbose = QUIET, initializealg = BrownFullBasicInit(),
     )
     jumps.left == 1 || throw(PySciML.BackwardFailure(nameof(r.method), first(stops)))
     mul_mass!(du0, model.mass, λ)
     copyto!(dp, gradient)
     return nothing
+end
+
+"""
+Times of `steps` (both in the order of the forward solve), no more than one of which lies between
+two of the result and `stops`.
+
+What p does may be over while the adjoint knows nothing of it (a dose, an initial layer): the
+backward solve sees it by stepping about where the forward one did.
+"""
+function every_other(steps::Vec, stops::Vec)
+    forward = last(stops) > first(stops)
+    chosen = Vec()
+    i, skipped = 1, false
+    for t in steps
+        while i <= length(stops) && (forward ? stops[i] <= t : stops[i] >= t)
+            i += 1
+            skipped = false
+        end
+        skipped && push!(chosen, t)
+        skipped = !skipped
+    end
+    return chosen
 end
 
 "Times at which the backward solve has to stop, in the order of the forward one, t0 first."

@@ -26,6 +26,9 @@ function (k::Transposed)(out::AbstractVector, w::AbstractVector, u::AbstractVect
     return nothing
 end
 
+# found by reflection otherwise, at every call
+SciMLBase.isinplace(::Transposed, ::Vararg{Any}; kwargs...) = true
+
 "The right-hand side with its Jacobian: for algebraic equations, adjoints ask `f.f.jac`."
 struct WithJacobian{F, J}
     rhs::F
