@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pysciml.boundary import BVProblem, TwoPointBVProblem
 from pysciml.compare import Comparison, compare
+from pysciml.dae import DAEProblem
 from pysciml.delay import DDEProblem
 from pysciml.dynamical import DynamicalODEProblem, SecondOrderODEProblem
 from pysciml.ensemble import EnsembleSolution, solve_ensemble
@@ -54,6 +55,7 @@ __all__ = [
     "CaptureError",
     "Comparison",
     "ContinuousEvent",
+    "DAEProblem",
     "DDEProblem",
     "DiscreteEvent",
     "DiscreteProblem",

@@ -101,7 +101,7 @@ class BVProblem(Problem):
         """The ODEProblem of the same captured f that starts from a state, (n,)."""
         problem = object.__new__(ODEProblem)
         problem._source, problem.names, problem.events = self._source, self.names, ()
-        problem.mass_matrix = None
+        problem.mass_matrix, problem.is_algebraic = None, False
         problem.tspan, problem._p, problem._p_flat = self.tspan, self._p, self.p_flat
         problem._set_u0(u0_flat.reshape(self.u0.shape))
         return problem

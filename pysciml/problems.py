@@ -27,6 +27,7 @@ class Problem:
     kind: ClassVar[str]  # what engines call it
     is_random: ClassVar[bool] = False  # whether a solve needs a seed
     is_piecewise_constant: ClassVar[bool] = False  # whether the state rests between its jumps
+    is_algebraic: bool = False  # whether some of its equations have no derivative
     is_initial_value: ClassVar[bool] = True  # whether u0 is the state at t0
     has_derivatives: ClassVar[bool] = True  # whether engines differentiate its solution
     default_maxiters: ClassVar[int] = 100_000
@@ -125,11 +126,11 @@ class Problem:
         self.u0 = u0
         self.u0_flat = u0.reshape(-1)
 
-    def _same_shape(self, u0: Any) -> Array:
-        array = check.as_state(u0)
+    def _same_shape(self, u0: Any, name: str = "u0") -> Array:
+        array = check.as_state(u0, name)
         if array.shape != self.u0.shape:
             raise ValueError(
-                f"u0 must be {check.shape_words(self.u0.shape)}, as in the problem; got "
+                f"{name} must be {check.shape_words(self.u0.shape)}, as in the problem; got "
                 f"{check.describe(array)}; make a new {type(self).__name__} for a state of "
                 "another shape"
             )
@@ -164,7 +165,7 @@ class ODEProblem(Problem):
         The message names the argument, what came and what was expected.
     """
 
-    __slots__ = ("mass_matrix",)
+    __slots__ = ("is_algebraic", "mass_matrix")
 
     kind = "ODEProblem"
 
@@ -182,12 +183,15 @@ class ODEProblem(Problem):
         check_function(f)
         self._set(u0, tspan, p, names)
         self.mass_matrix = check.as_mass_matrix(mass_matrix, self.u0_flat.size)
+        mass = self.mass_matrix
+        self.is_algebraic = mass is not None and not mass.any(axis=1).all()
         self.events = as_events(events, self.u0_flat.size)
         self._source = Source(f, self.u0, self._p)
 
     def _like(self) -> ODEProblem:
         new = super()._like()
         new.mass_matrix = self.mass_matrix
+        new.is_algebraic = self.is_algebraic
         return new
 
     def _extras(self) -> str:

@@ -320,7 +320,7 @@ class _Setup:
         if not problem.has_derivatives:
             kind = check.with_article(problem.kind)
             raise UnsupportedError(f"there are no derivatives of the solution of {kind} yet")
-        for name in ("save_idxs", "dense", "raise_on_failure", "save_noise"):
+        for name in ("save_idxs", "dense", "raise_on_failure", "save_noise", "initialize"):
             if name in options:
                 raise TypeError(f"{name} has no meaning for derivatives of a solution")
         self.problem = problem

@@ -44,6 +44,7 @@ _OPTIONS = (
     "seed",
     "save_noise",
     "events",
+    "initialize",
 )
 
 # what the options are called elsewhere
@@ -68,6 +69,7 @@ _ELSEWHERE = {
     "rng": "seed",
     "random_state": "seed",
     "entropy": "seed",
+    "initializealg": "initialize",
 }
 
 _ADVICE = {
@@ -139,6 +141,7 @@ def solve(
     seed: Any = None,
     save_noise: bool = False,
     events: Sequence[Event] | None = None,
+    initialize: str | None = None,
     **unknown: Any,
 ) -> Solution | SteadyStateSolution:
     """Solve a problem.
@@ -186,6 +189,10 @@ def solve(
     events : list of events, optional
         What happens in this solve, after the problem's own events; see `pysciml.events`. What has
         happened is in `sol.events`.
+    initialize : "CheckInit" or "BrownFullBasicInit", optional
+        What is done with initial values at which algebraic equations do not hold: of a DAEProblem,
+        and of an ODEProblem whose mass_matrix has a row of zeros. The first, which is the default,
+        refuses them; the second finds consistent ones and keeps the differential entries of u0.
 
     Returns
     -------
@@ -222,6 +229,7 @@ def solve(
             seed=seed,
             save_noise=save_noise or None,
             events=events,
+            initialize=initialize,
         )
         return solve_steady(problem, alg, engine, abstol, reltol, maxiters, raise_on_failure)
     options = solve_options(
@@ -247,6 +255,10 @@ def solve(
     if raise_on_failure is not True:
         raise_on_failure = check.as_flag(raise_on_failure, "raise_on_failure")
     runner = engines.for_problem(engine, problem, options.events, alg)
+    if problem.is_algebraic or initialize is not None:
+        from pysciml.consistent import consistent
+
+        problem = consistent(problem, initialize, options.abstol)
     try:
         raw = runner.solve(problem, alg, options)
     except KeyboardInterrupt as interrupt:

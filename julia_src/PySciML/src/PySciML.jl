@@ -17,13 +17,13 @@ using FunctionWrappers: FunctionWrapper
 using LinearAlgebra: I, Diagonal, isdiag
 using LinearSolve: LinearSolve
 using OrdinaryDiffEqBDF: OrdinaryDiffEqBDF, FBDF
-using OrdinaryDiffEqCore: OrdinaryDiffEqCore, CompositeAlgorithm
+using OrdinaryDiffEqCore: OrdinaryDiffEqCore, CompositeAlgorithm, DAEAlgorithm
 using OrdinaryDiffEqDefault: OrdinaryDiffEqDefault, DefaultODEAlgorithm
 using OrdinaryDiffEqRosenbrock: OrdinaryDiffEqRosenbrock, Rodas5P, Rosenbrock23
 using OrdinaryDiffEqTsit5: OrdinaryDiffEqTsit5, Tsit5
 using OrdinaryDiffEqVerner: OrdinaryDiffEqVerner, Vern7
 using PrecompileTools: PrecompileTools
-using SciMLBase: SciMLBase, FullSpecialize, ODEFunction, ODEProblem
+using SciMLBase: SciMLBase, DAEFunction, DAEProblem, FullSpecialize, ODEFunction, ODEProblem
 using SciMLLogging: SciMLLogging
 using SparseArrays: SparseArrays, SparseMatrixCSC, nzrange, rowvals, nonzeros, sparse
 using TOML: TOML
@@ -38,6 +38,7 @@ include("sparse.jl")
 include("model.jl")
 include("algorithms.jl")
 include("solving.jl")
+include("implicit.jl")
 include("precompile.jl")
 
 end

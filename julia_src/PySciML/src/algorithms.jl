@@ -34,7 +34,8 @@ function find_loaded(name::Symbol)
     return nothing
 end
 
-is_algorithm(x, name) = x isa Type && x <: OrdinaryDiffEqCore.OrdinaryDiffEqAlgorithm
+is_algorithm(x, name) =
+    x isa Type && x <: Union{OrdinaryDiffEqCore.OrdinaryDiffEqAlgorithm, DAEAlgorithm}
 is_algorithm(f::Function, name) = haskey(LIBRARY_OF, name)  # DefaultODEAlgorithm, AutoTsit5, ...
 
 "The constructor of that name. Its library is loaded when it is in the environment."
@@ -55,7 +56,7 @@ function constructor(name::Symbol)
     return found
 end
 
-"Names of all algorithms: the table's, where their library is installed, and those loaded."
+"Names of all algorithms for ODEs: the table's, where their library is installed, and those loaded."
 function algorithm_names()
     found = Set{Symbol}()
     for (name, (library, uuid)) in LIBRARY_OF
@@ -64,8 +65,14 @@ function algorithm_names()
     for m in solver_modules(), name in names(m)
         is_algorithm(getfield(m, name), name) && push!(found, name)
     end
-    return sort!(String.(collect(found)))
+    return sort!(setdiff!(String.(collect(found)), implicit_names()))
 end
+
+"Names of the algorithms for implicit problems, of which OrdinaryDiffEqBDF is all there is."
+implicit_names() = [
+    String(name) for name in names(OrdinaryDiffEqBDF)
+        if getfield(OrdinaryDiffEqBDF, name) isa Type{<:DAEAlgorithm}
+]
 
 "Keyword names of a constructor; empty when it takes whatever it is given."
 function keywords(T)

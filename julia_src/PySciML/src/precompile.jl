@@ -35,8 +35,27 @@ function workload_model(; mass = nothing, pattern = false)
     return model
 end
 
-function workload_solve(model, alg, saveat)
-    u0, p = [1.0, 1.0], [1.0, 0.5]
+# du1 = u1 + u2, 0 = p1 u1 - u2
+function workload_residual(out, x, p, t, work)
+    out[1] = x[3] + x[4] - x[1]
+    out[2] = p[1] * x[3] - x[4]
+    return nothing
+end
+
+function workload_residual_jac(out, x, p, t, work)
+    copyto!(out, (-1.0, 0.0, 1.0, 1.0, 0.0, 0.0, p[1], -1.0))
+    return nothing
+end
+
+function workload_implicit()
+    model = Model(4, nothing)
+    model.functions[:f] = (workload_residual, Float64[])
+    model.functions[:jac] = (workload_residual_jac, Float64[])
+    return ImplicitModel(model, [1, 0])
+end
+
+function workload_solve(model, alg, saveat; u0 = [1.0, 1.0])
+    p = [1.0, 0.5]
     info, reached = zeros(Int, 10), zeros(2)
     t, u = zeros(100), zeros(200)
     every = isempty(saveat)
@@ -70,6 +89,9 @@ PrecompileTools.@compile_workload begin
         foreach(stiff[1:2]) do alg
             workload_solve(workload_model(; mass = [1.0 0.0; 0.0 1.0]), alg, saveat)
         end
+        workload_solve(
+            workload_implicit(), implicit_algorithm("DFBDF", ()), saveat; u0 = [2.0, 0.0, 1.0, 1.0]
+        )
     end
     algorithm_names()
 end

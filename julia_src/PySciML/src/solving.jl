@@ -39,7 +39,9 @@ output, which adjoints need (measured with OrdinaryDiffEqCore 4.15).
 """
 function make_algorithm(name::AbstractString, options, reltol)
     default = minimum(reltol) < 1e-6 ? "AutoVern7(Rodas5P)" : "AutoTsit5(Rodas5P)"
-    return algorithm(isempty(name) ? default : name, options)
+    alg = algorithm(isempty(name) ? default : name, options)
+    alg isa DAEAlgorithm && throw(UnknownAlgorithm("it is a method for a DAEProblem"))
+    return alg
 end
 
 """

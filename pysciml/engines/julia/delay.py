@@ -26,13 +26,12 @@ class DelayedModel(JuliaModel):
     def __init__(self, problem: DDEProblem) -> None:
         self._extension = session.extension(_EXTENSION)
         delays = self._delays = problem.delays
-        super().__init__(delays.times)
         self._rhs, self._times, self._history, *self._lags = parts = [
             JuliaModel(model)
             for model in (delays.rhs, delays.times, delays.history, *problem.lag_models)
         ]
         rhs, times, history, *lags = (part.handle for part in parts)
-        self._handle = self._extension.DelayedModel(
+        handle = self._extension.DelayedModel(
             rhs,
             times,
             history,
@@ -43,6 +42,7 @@ class DelayedModel(JuliaModel):
             np.array(problem.constant_lags),
             problem.neutral or delays.is_neutral,
         )
+        super().__init__(delays.times, handle=handle)
 
     @classmethod
     def of(cls, problem: Any) -> DelayedModel:

@@ -17,7 +17,7 @@ from pysciml.engines.base import (
 )
 from pysciml.engines.julia import adjoint as adjoints
 from pysciml.engines.julia import environment, session
-from pysciml.engines.julia.methods import known_algorithms
+from pysciml.engines.julia.methods import IMPLICIT, known_algorithms
 from pysciml.engines.julia.model import JuliaModel
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _CLASSES = {
     "ODEProblem": ("pysciml.engines.julia.model", "JuliaModel"),
+    "DAEProblem": ("pysciml.engines.julia.dae", "ImplicitModel"),
     "DDEProblem": ("pysciml.engines.julia.delay", "DelayedModel"),
 }
 
@@ -59,10 +60,15 @@ class JuliaEngine:
         return environment.availability()
 
     def algorithms(self, kind: str | None = None) -> tuple[str, ...]:
-        """Names of the methods, all for ODEs; those of the installed libraries once Julia runs."""
+        """Names of the methods; those of the installed libraries once Julia runs.
+
+        Methods for ODEs are the methods for DDEs, too.
+        """
+        if kind == "DAEProblem":
+            return IMPLICIT
         if session.started():
             return tuple(str(name) for name in session.module().algorithm_names())
-        return tuple(sorted(known_algorithms()))
+        return tuple(sorted(known_algorithms() - {*IMPLICIT}))
 
     def solve(self, problem: Problem, alg: str | None, options: SolveOptions) -> RawSolution:
         """Solve; see `pysciml.solve`. Ctrl-C raises KeyboardInterrupt and leaves Julia running."""

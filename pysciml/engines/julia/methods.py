@@ -10,6 +10,9 @@ from functools import lru_cache
 from pysciml.engines.julia import environment, session
 from pysciml.errors import UnsupportedError
 
+#: for f(du, u, p, t) = 0; the first is the default
+IMPLICIT = ("DFBDF", "DABDF2", "DImplicitEuler", "DNordsieckBDF")
+
 # A method's name, alone or with others as arguments: AutoTsit5(Rosenbrock23())
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _EXPRESSION = re.compile(r"[A-Za-z_0-9(), ]*")

@@ -31,12 +31,12 @@ _SPARSE_FILL = 0.2
 class JuliaModel:
     """A captured model on the Julia side: its handle, and the plans made for it."""
 
-    def __init__(self, model: Any, mass: Array | None = None) -> None:
+    def __init__(self, model: Any, mass: Array | None = None, handle: Any = None) -> None:
         self._julia = session.module()
         self._model = model
         self.n: int = model.n
         self.n_p: int = model.n_p
-        self._handle = self._julia.Model(model.n, mass)
+        self._handle = self._julia.Model(model.n, mass) if handle is None else handle
         self._has_mass = mass is not None
         self._has: set[str] = set()
         self._kept: OrderedDict[Any, Any] = OrderedDict()
@@ -83,6 +83,11 @@ class JuliaModel:
         if kind == "krylov":
             self.compile("jvp")
 
+    def start(self, problem: Any) -> Array:
+        """What a solve starts from."""
+        found: Array = problem.u0_flat
+        return found
+
     def plan(self, alg: str | None, options: SolveOptions) -> Plan:
         """The prepared solve for a method and options, kept for the next time."""
         return self.kept(key(alg, options), lambda: self._new_plan(alg, options))
@@ -104,7 +109,7 @@ class JuliaModel:
 
     def run(self, handle: Any, problem: Problem, plan: Plan, full: bool) -> tuple[RawSolution, Any]:
         """Solve by Julia's Plan or Recipe; also returns what Julia's `solve` leaves behind."""
-        u0, p = _flat(problem.u0_flat), _flat(problem.p_flat)
+        u0, p = _flat(self.start(problem)), _flat(problem.p_flat)
         t0, t1 = problem.tspan
         info, reached = np.zeros(10, np.int64), np.zeros(2)
         room = plan.room

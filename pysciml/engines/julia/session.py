@@ -180,6 +180,11 @@ def fail(code: int) -> NoReturn:
         raise UnsupportedError(
             "this method cannot use a mass matrix; try Rodas5P, FBDF or alg=None"
         )
+    if kind == "CheckInitFailureError":
+        raise JuliaError(
+            "the initial values are not consistent with the algebraic equations; solve(..., "
+            'initialize="BrownFullBasicInit") finds consistent ones'
+        )
     if kind == "NotForStiff":
         raise UnsupportedError(message)
     raise JuliaError(f"{kind}: {message}" if kind not in message else message)
