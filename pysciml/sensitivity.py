@@ -235,7 +235,7 @@ def sensitivities(
     return Sensitivities(
         t=raw.t,
         u=np.ascontiguousarray(z[:, 0]).reshape(-1, *shape),
-        p=by_p.reshape(-1, *shape, chosen.size),
+        p=by_p.reshape(len(raw.t), *shape, chosen.size),
         u0=by_u0.reshape(-1, *shape, *shape) if with_u0 else None,
         names=tuple(names[i] for i in chosen),
         solution=Solution(_tangent(setup, chosen, with_u0), setup.engine.name, setup.options, raw),
@@ -575,7 +575,8 @@ def _chosen(problem: ODEProblem, wrt: Sequence[str] | None) -> Any:
         return np.arange(problem.p_flat.size)
     if isinstance(wrt, str):
         raise TypeError(f"wrt must be a list of parameter names; got the string {wrt!r}")
-    return np.concatenate([_flat_indices(problem, name) for name in wrt]).astype(np.intp)
+    found = [_flat_indices(problem, name) for name in wrt]
+    return np.concatenate([*found, np.zeros(0)]).astype(np.intp)
 
 
 def _flat_indices(problem: Problem, name: Any) -> Any:

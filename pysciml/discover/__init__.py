@@ -1,5 +1,6 @@
 """Reading equations back out of data and networks, and judging what was learned."""
 
+from pysciml.discover.coverage import Coverage, Reach, coverage
 from pysciml.discover.equation import Equation
 from pysciml.discover.library import Library, custom, fourier, polynomial
 from pysciml.discover.pipeline import Candidate, Discovery, discover
@@ -12,23 +13,32 @@ from pysciml.discover.regression import (
     sr3,
     stlsq,
 )
+from pysciml.discover.robustness import Robustness, lipschitz, robustness
 from pysciml.discover.samples import Samples, WeakForm, slopes, weak_form
+from pysciml.train.adversarial import Ball
 
 __all__ = [
     "Bagging",
+    "Ball",
     "Candidate",
+    "Coverage",
     "Discovery",
     "Equation",
     "Library",
     "Path",
+    "Reach",
+    "Robustness",
     "Samples",
     "SparseFit",
     "WeakForm",
+    "coverage",
     "custom",
     "discover",
     "fourier",
     "frols",
+    "lipschitz",
     "polynomial",
+    "robustness",
     "slopes",
     "sparse_regression",
     "sr3",

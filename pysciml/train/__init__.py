@@ -1,5 +1,6 @@
 """Training: fit a model's parameters, and the networks in it, to data."""
 
+from pysciml.train.adversarial import Ball
 from pysciml.train.fitting import fit
 from pysciml.train.loop import EarlyStopping
 from pysciml.train.losses import L1, L2, MSE, Gaussian, LogNormal, Physics, Poisson
@@ -15,6 +16,7 @@ __all__ = [
     "LBFGS",
     "MSE",
     "Adam",
+    "Ball",
     "Collocation",
     "EarlyStopping",
     "FitResult",

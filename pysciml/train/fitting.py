@@ -19,6 +19,7 @@ from pysciml.errors import SolveError, UnsupportedError
 from pysciml.problems import ODEProblem
 from pysciml.solution import Solution
 from pysciml.solve import check_problem, failure_message, solve
+from pysciml.train.adversarial import Ball, as_ball
 from pysciml.train.checkpoint import load_run, save_run
 from pysciml.train.covariance import covariance
 from pysciml.train.data import as_tables
@@ -64,6 +65,7 @@ def fit(
     abstol: Any = 1e-6,
     reltol: Any = 1e-6,
     sensealg: str | None = None,
+    adversarial: Ball | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 100,
     resume: bool | str | Path = False,
@@ -117,6 +119,10 @@ def fit(
         As for `solve`; dt, dtmin, dtmax, maxiters, adaptive, tstops and alg_options are passed on.
     sensealg : str, optional
         How gradients are computed, by a name of the engine's.
+    adversarial : Ball, optional
+        Minimise the loss of the worst initial states within a `pysciml.train.Ball` around them,
+        which are sought anew in each iteration of the plain fit (`steps` gradients each). The loop
+        then runs in Python on every engine.
     checkpoint : path, optional
         File that the state of the fit is written to, every `checkpoint_every` iterations and
         after Ctrl-C. The loop then runs in Python on every engine.
@@ -145,6 +151,7 @@ def fit(
     """
     stages = as_stages(optimisers)
     strategies = as_strategies(strategy)
+    ball = as_ball(adversarial)
     tables = as_tables(data)
     problem, u0 = as_problem(problem, p, u0, tables)
     check_problem(problem, alg)
@@ -173,7 +180,9 @@ def fit(
     total = len(starts) * sum(stage.iterations for phase in phases for stage in phase.stages)
     bar = Progress(total, check.as_flag(progress, "progress"))
     save, load = _checkpointing(
-        checkpoint, resume, lambda: _fingerprint(task, phases, starts, runner.name, early_stopping)
+        checkpoint,
+        resume,
+        lambda: _fingerprint(task, phases, starts, runner.name, early_stopping, ball),
     )
     run = Run(
         runner,
@@ -184,7 +193,8 @@ def fit(
         bar,
         save,
         check.as_count(checkpoint_every, "checkpoint_every"),
-        in_python=save is not None or load is not None,
+        in_python=save is not None or load is not None or ball is not None,
+        adversarial=ball,
     )
     if load is not None:
         load(run)
@@ -279,6 +289,7 @@ def _fingerprint(
     starts: Sequence[Array],
     engine: str,
     early_stopping: EarlyStopping | None,
+    ball: Ball | None,
 ) -> str:
     """Equal for fits that take the same course, in any process."""
     objective = task.objective()
@@ -291,7 +302,7 @@ def _fingerprint(
         digest.update(phase.name.encode())
         for stage in phase.stages:
             digest.update(_identity(stage).encode())
-    digest.update(repr((engine, task.alg, task.adjoint, early_stopping)).encode())
+    digest.update(repr((engine, task.alg, task.adjoint, early_stopping, ball)).encode())
     digest.update(repr(sorted(task.options.items())).encode())
     return digest.hexdigest()[:24]
 

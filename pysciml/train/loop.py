@@ -13,11 +13,15 @@ import numpy as np
 
 from pysciml import validation as check
 from pysciml.engines.base import Array, Engine
+from pysciml.train.adversarial import AdversarialFunction, Ball
 from pysciml.train.objective import FailedTrial, Objective, ObjectiveFunction
 from pysciml.train.optimisers import EndStage, Stage
 
 if TYPE_CHECKING:
     from pysciml.train.strategies import Phase
+
+#: theta -> (value, gradient), of an objective
+Function = Callable[[Array], tuple[float, Array]]
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Trials:
 
     def __init__(
         self,
-        function: Callable[[Array], tuple[float, Array]],
+        function: Function,
         memory: tuple[Array, Array, float] | None = None,
     ) -> None:
         self._function = function
@@ -153,6 +157,7 @@ class Run:
     save : called with the run every `save_every` iterations and after Ctrl-C.
     in_python : run every stage here, also where the engine has loops of its own: only these stages
         can be resumed, and repeat to the last bit.
+    adversarial : how far initial states are off in the plain fit, to the worst; only in Python.
 
     Attributes
     ----------
@@ -172,6 +177,7 @@ class Run:
         save: Callable[[Run], None] | None = None,
         save_every: int = 100,
         in_python: bool = False,
+        adversarial: Ball | None = None,
     ) -> None:
         self.engine = engine
         self.phases = phases
@@ -187,6 +193,7 @@ class Run:
         self._save = save
         self._save_every = save_every
         self._in_python = in_python
+        self._adversarial = adversarial
         self._memory: dict[str, Any] | None = None
         self._trials: Trials | None = None
         self._began = perf_counter()
@@ -239,7 +246,7 @@ class Run:
             if minimise is not None and not self._in_python:
                 minimise(objective, vector, phase.stages, self._engine_report)
             else:
-                function = ObjectiveFunction(self.engine, objective)
+                function = self._function(objective)
                 for index in range(here.stage, len(phase.stages)):
                     self._stage(index, phase.stages[index], function)
         except FailedTrial as failure:
@@ -247,7 +254,16 @@ class Run:
             return False
         return True
 
-    def _stage(self, index: int, stage: Stage, function: ObjectiveFunction) -> None:
+    def _function(self, objective: Objective) -> Function:
+        function = ObjectiveFunction(self.engine, objective)
+        plain = self.position.phase == len(self.phases) - 1
+        return (
+            AdversarialFunction(function, self._adversarial)
+            if plain and self._adversarial
+            else function
+        )
+
+    def _stage(self, index: int, stage: Stage, function: Function) -> None:
         here = self.position
         if index != here.stage:
             here = replace(

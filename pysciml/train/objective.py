@@ -129,13 +129,45 @@ class ObjectiveFunction:
         self._n = objective.solves[0].problem.u0_flat.size if objective.solves else 0
         self._parts = _parts(objective)
 
-    def __call__(self, theta: Array) -> tuple[float, Array]:
-        """Value and gradient."""
+    def __call__(self, theta: Array, shift: Array | None = None) -> tuple[float, Array]:
+        """Value and gradient. `shift`, (solves, n), is added to the initial states."""
+        value, by_theta, w = self._differentiated(theta, shift)
+        gradient = by_theta + self._starts_vjp(theta, w, 0.0)
+        if not np.isfinite(gradient).all():
+            raise FailedTrial("the gradient of the loss is not finite")
+        return value, gradient
+
+    def value(self, theta: Array, shift: Array | None = None) -> float:
+        """The value alone."""
+        saved = np.empty(self._objective.n_saved)
+        for k, (solve, problem, part) in enumerate(self._at(theta, shift)):
+            raw = self._engine.solve(problem, self._objective.alg, solve.options)
+            _keep(raw, k, saved, part)
+        return _finite(self._loss(saved, theta, 0.0)[0])
+
+    def by_starts(self, theta: Array, shift: Array) -> tuple[float, Array]:
+        """Value, and its gradient with respect to the initial states, (solves, n)."""
+        value, _, w = self._differentiated(theta, shift)
+        return value, w[: shift.size].reshape(shift.shape)
+
+    def starts(self, theta: Array) -> Array:
+        """The initial states, (solves, n)."""
+        count = len(self._parts)
+        found: Array = self._starts(theta, _NOTHING, 0.0)[: count * self._n]
+        return found.reshape(count, self._n)
+
+    def problem(self, k: int, theta: Array) -> ODEProblem:
+        """What solve k solves at theta."""
+        found: ODEProblem = self._at(theta)[k][1]
+        return found
+
+    def _differentiated(self, theta: Array, shift: Array | None) -> tuple[float, Array, Array]:
+        """Value, dL/dtheta at constant U, and the cotangents of what `starts` gives."""
         n, count = self._n, len(self._parts)
         alg, adjoint = self._objective.alg, self._objective.adjoint
         saved = np.empty(self._objective.n_saved)
         pullbacks = []
-        for k, (solve, problem, part) in enumerate(self._at(theta)):
+        for k, (solve, problem, part) in enumerate(self._at(theta, shift)):
             raw, pullback = self._engine.solve_with_pullback(problem, alg, solve.options, adjoint)
             _keep(raw, k, saved, part)
             pullbacks.append(pullback)
@@ -146,31 +178,20 @@ class ObjectiveFunction:
             cotangents = pullback(by_saved[part].reshape(-1, n))
             w[k * n : (k + 1) * n] = cotangents.u0
             w[count * n :] += cotangents.p
-        gradient = by_theta + self._starts_vjp(theta, w, 0.0)
-        if not np.isfinite(gradient).all():
-            raise FailedTrial("the gradient of the loss is not finite")
-        return _finite(found[0]), gradient
+        return _finite(found[0]), by_theta, w
 
-    def value(self, theta: Array) -> float:
-        """The value alone."""
-        saved = np.empty(self._objective.n_saved)
-        for k, (solve, problem, part) in enumerate(self._at(theta)):
-            raw = self._engine.solve(problem, self._objective.alg, solve.options)
-            _keep(raw, k, saved, part)
-        return _finite(self._loss(saved, theta, 0.0)[0])
-
-    def problem(self, k: int, theta: Array) -> ODEProblem:
-        """What solve k solves at theta."""
-        found: ODEProblem = self._at(theta)[k][1]
-        return found
-
-    def _at(self, theta: Array) -> list[tuple[Solve, ODEProblem, slice]]:
+    def _at(
+        self, theta: Array, shift: Array | None = None
+    ) -> list[tuple[Solve, ODEProblem, slice]]:
         """Each solve, its problem at theta, and where in U its states belong."""
         starts, n = self._starts(theta, _NOTHING, 0.0), self._n
         solves = self._objective.solves
         p = starts[len(solves) * n :]
+        states = starts[: len(solves) * n].reshape(len(solves), n)
+        if shift is not None:
+            states = states + shift
         return [
-            (solve, solve.problem.at(starts[k * n : (k + 1) * n], p), part)
+            (solve, solve.problem.at(states[k], p), part)
             for k, (solve, part) in enumerate(zip(solves, self._parts, strict=True))
         ]
 
