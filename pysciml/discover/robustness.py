@@ -122,9 +122,9 @@ def robustness(
     """Attack a model, and report what a perturbation can do.
 
     The worst initial state (or parameters) within the ball is sought by projected gradient ascent
-    through the solver, from several random starts; a perturbation with which the solve fails is
-    the worst there is. Beside it stand as many random perturbations of the same size, the growth of
-    small ones by the sensitivity equations, and its bound by the logarithmic norm mu of the
+    through the solver, from the worst of some random ones; a perturbation with which the solve
+    fails is the worst there is. Beside it stand the random ones, the growth of small perturbations
+    by the sensitivity equations, and its bound by the logarithmic norm mu of the
     Jacobian, |du(t)/du0| <= exp(integral of mu) (Dahlquist, Stability and error bounds in the
     numerical integration of ordinary differential equations, 1958).
 
@@ -138,8 +138,8 @@ def robustness(
         What the attack makes large: the mean over saved times of the squared distance to the
         nominal solution, that at the end, or a torch function of the saved states.
     alg, engine, saveat, abstol, reltol : as for `solve`; by default 101 times are saved.
-    starts : random starts of the ascent.
-    samples, seed : number of random perturbations, and of the seed of all that is random.
+    starts : how many of the worst random perturbations the ascent begins at.
+    samples, seed : number of random perturbations, of the ball's radius, and their seed.
 
     Returns
     -------
@@ -154,8 +154,9 @@ def robustness(
     """
     attack = _Attack(problem, ball, on, loss, alg, engine, saveat, abstol, reltol)
     generator = np.random.default_rng(check.as_seed(seed, "seed"))
-    begins = ball.random((check.as_count(starts, "starts"), attack.size), generator)
-    at_random = ball.random((check.as_count(samples, "samples"), attack.size), generator)
+    tried = ball.random((check.as_count(samples, "samples"), attack.size), generator)
+    losses = np.array([attack.value(z) for z in tried])
+    begins = tried[np.argsort(-losses, kind="stable")[: check.as_count(starts, "starts")]]
     worst, value = max((attack.ascend(z) for z in begins), key=lambda found: found[1])
     growth, direction = attack.growth()
     norms, bound = attack.along_nominal()
@@ -166,7 +167,7 @@ def robustness(
         worst=attack.solve(worst),
         perturbation=attack.scale * worst,
         loss=value,
-        random=np.array([attack.value(z) for z in at_random]),
+        random=losses,
         t=attack.nominal.t,
         growth=growth,
         growth_bound=bound,

@@ -26,7 +26,7 @@ class Ball:
     norm : "l2" (Euclidean) or "linf" (the largest entry)
     scale : number, array, or "relative"
         What 1 means for each entry: its own unit, or, "relative", its absolute value. Default: 1.
-    step : length of a step. Default: 2.5 radius / steps.
+    step : length of a step. Default: half the radius; the worst point on the way counts.
     """
 
     radius: float
@@ -62,7 +62,7 @@ class Ball:
     def uphill(self, z: Array, gradient: Array) -> Array:
         """One step from z, and back into the ball. z and gradient are in units of the scale;
         their last axis is one perturbation."""
-        length = 2.5 * self.radius / self.steps if self.step is None else self.step
+        length = 0.5 * self.radius if self.step is None else self.step
         if self.norm == "linf":
             return np.clip(z + length * np.sign(gradient), -self.radius, self.radius)
         direction = gradient / np.maximum(_norm(gradient), np.finfo(float).tiny)
