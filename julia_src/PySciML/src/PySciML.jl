@@ -23,7 +23,8 @@ using OrdinaryDiffEqRosenbrock: OrdinaryDiffEqRosenbrock, Rodas5P, Rosenbrock23
 using OrdinaryDiffEqTsit5: OrdinaryDiffEqTsit5, Tsit5
 using OrdinaryDiffEqVerner: OrdinaryDiffEqVerner, Vern7
 using PrecompileTools: PrecompileTools
-using SciMLBase: SciMLBase, DAEFunction, DAEProblem, FullSpecialize, ODEFunction, ODEProblem
+using SciMLBase: SciMLBase, DAEFunction, DAEProblem, FullSpecialize, ODEFunction, ODEProblem,
+    ReturnCode
 using SciMLLogging: SciMLLogging
 using SparseArrays: SparseArrays, SparseMatrixCSC, nzrange, rowvals, nonzeros, sparse
 using TOML: TOML
@@ -39,6 +40,8 @@ include("model.jl")
 include("algorithms.jl")
 include("solving.jl")
 include("implicit.jl")
+include("tape.jl")
+include("discrete_adjoint.jl")
 include("precompile.jl")
 
 end

@@ -47,29 +47,11 @@ named(; entries...) = NamedTuple(entries)
 # Functions that extensions give their methods to.
 
 """
-    recipe(plan, method, checkpointing, abstol, reltol)
+    adjoint!(trajectory, recipe, full, times, w, du0, dp)
 
-A plan with the adjoint method that differentiates it, by name, for `solve` and `tape`.
-`checkpointing`: keep about the square root of the number of steps and solve again between them;
-`nothing`: when all steps would take much memory. `abstol` and `reltol` of the backward solve:
-`nothing` for the plan's own.
+The gradient of sum(w[:, i] .* u(times[i])) with respect to the first state and the parameters.
 """
-function recipe end
-
-"""
-    tape(recipe, u0, p, t0, t1, full) -> Tape
-
-Solve. The tape has the saved `times` and `states`, the `retcode`, and what `pull!` needs.
-"""
-function tape end
-
-"""
-    pull!(tape, w, u0, p) -> Int
-
-From the gradient with respect to the saved states, at address `w` row by row, to the gradients
-with respect to the initial state and the parameters, at `u0` and `p`. Zero, or FAILED.
-"""
-function pull! end
+function adjoint! end
 
 # Of training, see ext/PySciMLTrainingExt.jl.
 function objective end

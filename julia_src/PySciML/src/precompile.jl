@@ -77,6 +77,38 @@ function workload_solve(model, alg, saveat; u0 = [1.0, 1.0])
     return nothing
 end
 
+function workload_vjp_up(out, u, p, t, w, work)
+    out[1] = (p[1] - p[2] * u[2]) * w[1] + p[2] * u[2] * w[2]
+    out[2] = -p[2] * u[1] * w[1] + (p[2] * u[1] - p[1]) * w[2]
+    out[3] = u[1] * w[1] - u[2] * w[2]
+    out[4] = u[1] * u[2] * (w[2] - w[1])
+    return nothing
+end
+
+"A gradient; of any tableau, as its numbers don't matter here."
+function workload_gradient(name)
+    model = workload_model()
+    model.functions[:vjp_up] = (workload_vjp_up, Float64[])
+    u0, p, saveat = [1.0, 1.0], [1.0, 0.5], [0.0, 0.5, 1.0]
+    made = plan(
+        model, make_algorithm(name, (), 1e-6), saveat, true, false, true, 0.0, 0.0, NaN, 10_000,
+        Float64[], 1e-6, 1e-3, nothing
+    )
+    method = DiscreteAdjoint(zeros(2, 2), zeros(2), [0.0, 1.0], zeros(2, 2), 2)
+    how = recipe(made, method, nothing, nothing, nothing)
+    info, reached, t, u = zeros(Int, 10), zeros(2), zeros(3), zeros(6)
+    w, du0, dp = ones(6), zeros(2), zeros(2)
+    GC.@preserve u0 p info reached t u w du0 dp begin
+        at(x) = Int(pointer(x))
+        tape = solve(
+            how, at(u0), at(p), 2, 0.0, 1.0, at(info), at(reached), at(t), at(u), 3, false, false
+        )
+        info[1] == 3 && pull!(tape, at(w), at(du0), at(dp)) == 0 ||
+            error("the workload failed: " * join(last_error(), ": "))
+    end
+    return nothing
+end
+
 PrecompileTools.@compile_workload begin
     explicit = [make_algorithm(name, (), 1e-6) for name in ("Tsit5", "Vern7")]
     default = [make_algorithm("", (), reltol) for reltol in (1e-3, 1e-8)]
@@ -93,5 +125,6 @@ PrecompileTools.@compile_workload begin
             workload_implicit(), implicit_algorithm("DFBDF", ()), saveat; u0 = [2.0, 0.0, 1.0, 1.0]
         )
     end
+    foreach(workload_gradient, ("Tsit5", "Vern7", ""))
     algorithm_names()
 end

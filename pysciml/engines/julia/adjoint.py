@@ -1,8 +1,9 @@
-"""Solving with a pullback: SciMLSensitivity's adjoint methods, fed with the captured vjp."""
+"""Solving with a pullback: a discrete adjoint, and SciMLSensitivity's methods, on captured vjps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,18 +22,21 @@ from pysciml.errors import UnsupportedError
 from pysciml.validation import did_you_mean
 
 if TYPE_CHECKING:
+    from pysciml.engines.native.tableau import ExplicitTableau
     from pysciml.problems import ODEProblem
 
 EXTENSION = "PySciMLSensitivityExt"
 
+DISCRETE = "DiscreteAdjoint"
 SENSEALGS = (
+    DISCRETE,
     "GaussAdjoint",
     "GaussKronrodAdjoint",
     "InterpolatingAdjoint",
     "QuadratureAdjoint",
     "BacksolveAdjoint",
 )
-DEFAULT = "GaussAdjoint"
+_ELSE = "GaussAdjoint"  # where there is no discrete one
 
 
 @dataclass
@@ -76,7 +80,6 @@ def recipe(
     model: JuliaModel, alg: str | None, options: SolveOptions, adjoint: AdjointOptions
 ) -> Recipe:
     """The prepared differentiable solve, kept with the model."""
-    session.extension(EXTENSION)
     return model.kept(
         ("adjoint", adjoint, key(alg, options)),
         lambda: _new_recipe(model, alg, options, adjoint),
@@ -86,8 +89,8 @@ def recipe(
 def _new_recipe(
     model: JuliaModel, alg: str | None, options: SolveOptions, adjoint: AdjointOptions
 ) -> Recipe:
-    sensealg = adjoint.sensealg or DEFAULT
-    if sensealg not in SENSEALGS:
+    sensealg = adjoint.sensealg
+    if sensealg is not None and sensealg not in SENSEALGS:
         raise UnsupportedError(
             f"sensealg must be one of {', '.join(SENSEALGS)} on engine='julia'; got "
             f"{sensealg!r}{did_you_mean(sensealg, SENSEALGS)}"
@@ -98,8 +101,40 @@ def _new_recipe(
             "DefaultODEAlgorithm lacks the dense output that adjoints need; leave alg out, or use "
             "AutoTsit5(Rodas5P)"
         )
-    model.compile("vjp", *(["vjp_p"] if model.n_p else []))
+    how: Any = _method(model, plan, sensealg)
     handle = session.module().recipe(
-        plan.handle, sensealg, adjoint.checkpointing, adjoint.abstol, adjoint.reltol
+        plan.handle, how, adjoint.checkpointing, adjoint.abstol, adjoint.reltol
     )
     return Recipe(plan, handle)
+
+
+def _method(model: JuliaModel, plan: Plan, sensealg: str | None) -> Any:
+    """Julia's DiscreteAdjoint, or the name of a method of SciMLSensitivity; with what it needs."""
+    explicit, *implicit = plan.title.removeprefix("Auto(").removesuffix(")").split(", ")
+    tableau = _tableau(explicit) if sensealg in (None, DISCRETE) else None
+    if tableau is None and sensealg == DISCRETE:
+        raise UnsupportedError(
+            f"the discrete adjoint on engine='julia' is for {', '.join(_tableaus())}, and for "
+            f"automatic switching from them; for {plan.title} there is {_ELSE!r}"
+        )
+    products = ["vjp", *(["vjp_p"] if model.n_p else [])]
+    if tableau is None:
+        session.extension(EXTENSION)
+        model.compile(*products)
+        return sensealg or _ELSE
+    model.compile("vjp_up", *(products if implicit else ()))
+    a, b, c, r = tableau.coefficients()
+    return session.module().DiscreteAdjoint(a.T, b, c, r.T, tableau.stages)
+
+
+def _tableau(name: str) -> ExplicitTableau | None:
+    return _tableaus().get(name)
+
+
+@cache
+def _tableaus() -> dict[str, ExplicitTableau]:
+    """Methods whose interpolants are the same on both engines."""
+    from pysciml.engines.native.tsit5 import TSIT5
+    from pysciml.engines.native.verner import VERN6, VERN7
+
+    return {tableau.name: tableau for tableau in (TSIT5, VERN6, VERN7)}

@@ -32,8 +32,7 @@ def minimise(
     report: Report,
 ) -> None:
     """See `pysciml.train.objective.MinimisingEngine`."""
-    for module in (adjoint.EXTENSION, EXTENSION):
-        session.extension(module)
+    session.extension(EXTENSION)
     handle = _objective(engine, objective)
     best = _Best(theta0)
     for number, stage in enumerate(stages):

@@ -58,6 +58,20 @@ class ExplicitTableau:
         """Whether there is an error estimate."""
         return self.e is not None
 
+    def coefficients(
+        self,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """a (total, total), b, c (total,) and r (total, degree), as full arrays."""
+        total, s = len(self.c), self.stages
+        a = np.zeros((total, total))
+        for i, row in enumerate(self.a):
+            a[i, : len(row)] = row
+        b = np.zeros(total)
+        b_given = a[s - 1] if self.b is None else np.asarray(self.b, dtype=float)
+        b[: len(b_given)] = b_given
+        r = hermite_rows(b) if self.r is None else np.asarray(self.r, dtype=float)
+        return a, b, np.asarray(self.c, dtype=float), r
+
 
 # Where the packed integers lie; the compiled driver reads them by these names.
 TAB_STAGES, TAB_TOTAL, TAB_FSAL, TAB_DEGREE, TAB_EIG_A, TAB_EIG_B = range(6)
@@ -78,19 +92,12 @@ def hermite_rows(b: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64
 
 def _pack(tableau: ExplicitTableau) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Flat arrays: one of sizes and offsets, one of coefficients."""
-    total, s = len(tableau.c), tableau.stages
-    a = np.zeros((total, total))
-    for i, row in enumerate(tableau.a):
-        a[i, : len(row)] = row
-    fsal = tableau.b is None
-    b = np.zeros(total)
-    b_given = a[s - 1] if tableau.b is None else np.asarray(tableau.b, dtype=float)
-    b[: len(b_given)] = b_given
+    a, b, c, r = tableau.coefficients()
+    total, s, fsal = len(c), tableau.stages, tableau.b is None
     e = np.zeros(total)
     if tableau.e is not None:
         e[: len(tableau.e)] = tableau.e
-    r = hermite_rows(b) if tableau.r is None else np.asarray(tableau.r, dtype=float)
-    parts = [a.ravel(), np.asarray(tableau.c, dtype=float), b, e, r.T.ravel()]
+    parts = [a.ravel(), c, b, e, r.T.ravel()]
     offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])[:-1]])
     ints = np.array(
         [

@@ -1,26 +1,44 @@
-# Solving, and keeping what the way back needs.
+# Solving, and keeping what the way back needs. Python calls `recipe`, `solve`, `fetch!` and `pull!`;
+# see `pysciml.engines.julia.adjoint` for the other side.
 
-const METHODS = Dict{String, Any}(
-    "GaussAdjoint" => GaussAdjoint, "GaussKronrodAdjoint" => GaussKronrodAdjoint,
-    "InterpolatingAdjoint" => InterpolatingAdjoint, "QuadratureAdjoint" => QuadratureAdjoint,
-    "BacksolveAdjoint" => BacksolveAdjoint,
-)
-
-"A plan and the way in which it is differentiated."
-struct Recipe
+"A plan and the way in which it is differentiated: a `DiscreteAdjoint`, or a `Continuous` one."
+struct Recipe{M}
     plan::Plan
-    method::Any  # type of the SciMLSensitivity algorithm
+    method::M
     checkpointing::Union{Nothing, Bool}
     abstol::Float64
     reltol::Float64
 end
 
-function PySciML.recipe(plan::Plan, method, checkpointing, abstol, reltol)
-    return Recipe(
-        plan, METHODS[method], checkpointing, Float64(something(abstol, minimum(plan.abstol))),
-        Float64(something(reltol, minimum(plan.reltol))),
-    )
-end
+"One of SciMLSensitivity's adjoint methods, by name; the extension PySciMLSensitivityExt has them."
+struct Continuous{Name} end
+
+"""
+    recipe(plan, method, checkpointing, abstol, reltol)
+
+A plan with the adjoint method that differentiates it, for `solve` and `tape`: a `DiscreteAdjoint`,
+or the name of a method of SciMLSensitivity. `checkpointing`: keep about the square root of the
+number of steps and solve again between them; `nothing`: when all steps would take much memory.
+`abstol` and `reltol` of the backward solve: `nothing` for the plan's own.
+"""
+recipe(plan::Plan, name::AbstractString, rest...) =
+    recipe(plan, Continuous{Symbol(name)}(), rest...)
+recipe(plan::Plan, method, checkpointing, abstol, reltol) = Recipe(
+    plan, method, checkpointing, Float64(something(abstol, minimum(plan.abstol))),
+    Float64(something(reltol, minimum(plan.reltol))),
+)
+
+"Whether a method runs along the steps of the solve; BacksolveAdjoint has the saved states alone."
+keeps_steps(method) = true
+keeps_steps(::Continuous{:BacksolveAdjoint}) = false
+
+"""
+Measured on a stiff problem of two states: InterpolatingAdjoint fails, or is wrong by 3 % after a
+thousand times the work; solving backwards is unstable.
+"""
+is_for_stiff(method) = true
+is_for_stiff(::Continuous{:InterpolatingAdjoint}) = false
+is_for_stiff(::Continuous{:BacksolveAdjoint}) = false
 
 "What an adjoint runs along: a solution with dense output, or with the saved states alone."
 struct Trajectory{S}
@@ -78,7 +96,7 @@ struct CheckpointedTape <: AbstractTape
 end
 
 "As for a plan, but what it returns, always, is a tape."
-function PySciML.solve(
+function solve(
         r::Recipe, u0::Int, p::Int, np::Int, t0::Float64, t1::Float64, info::Int, reached::Int,
         t::Int, u::Int, room::Int, ::Bool, full::Bool
     )
@@ -86,14 +104,14 @@ function PySciML.solve(
     try
         state = copy(unsafe_wrap(Array, Ptr{Float64}(u0), r.plan.model.n))
         parameters = copy(unsafe_wrap(Array, Ptr{Float64}(p), np))
-        f = PySciML.ode_function(r.plan.model, r.plan.kind, full)
+        f = ode_function(r.plan.model, r.plan.kind, full)
         tape, integrator = Base.invokelatest(record, f, r, state, parameters, t0, t1, full)
-        Base.invokelatest(PySciML.report!, facts, reached, integrator)
+        Base.invokelatest(report!, facts, reached, integrator)
         facts[1] = length(tape.times)
         facts[2] = r.plan.model.n
-        facts[3] = PySciML.retcode_index(tape.retcode)
+        facts[3] = retcode_index(tape.retcode)
         facts[1] > room && return tape
-        PySciML.fetch!(tape, t, u)
+        fetch!(tape, t, u)
         facts[10] = 1
         return tape
     catch error
@@ -102,15 +120,20 @@ function PySciML.solve(
     end
 end
 
-PySciML.fetch!(tape::AbstractTape, t::Int, u::Int) =
-    PySciML.copy_out!(tape.times, tape.states, tape.recipe.plan.model.n, t, u)
+fetch!(tape::AbstractTape, t::Int, u::Int) =
+    copy_out!(tape.times, tape.states, tape.recipe.plan.model.n, t, u)
 
-function PySciML.tape(r::Recipe, u0::Vec, p::Vec, t0::Float64, t1::Float64, full::Bool)
-    f = PySciML.ode_function(r.plan.model, r.plan.kind, full)
+"""
+    tape(recipe, u0, p, t0, t1, full) -> Tape
+
+Solve. The tape has the saved `times` and `states`, the `retcode`, and what `pull!` needs.
+"""
+function tape(r::Recipe, u0::Vec, p::Vec, t0::Float64, t1::Float64, full::Bool)
+    f = ode_function(r.plan.model, r.plan.kind, full)
     return first(record(f, r, u0, p, t0, t1, full))
 end
 
-const BUDGET = 2^29  # bytes
+const BUDGET = 2^28  # bytes
 const VECTORS_PER_STEP = 12  # of a dense solution: the state and the stages
 const VECTOR_OVERHEAD = 48  # bytes
 
@@ -118,7 +141,7 @@ steps_in_budget(n) = BUDGET ÷ (VECTORS_PER_STEP * (8n + VECTOR_OVERHEAD))
 
 # All give (tape, integrator).
 function record(f, r::Recipe, u0, p, t0, t1, full)
-    r.method === BacksolveAdjoint && return record_saved(f, r, u0, p, t0, t1, full)
+    keeps_steps(r.method) || return record_saved(f, r, u0, p, t0, t1, full)
     r.checkpointing === true && return record_checkpoints(f, r, u0, p, t0, t1, full)
     limit = r.checkpointing === false ? r.plan.maxiters :
         min(r.plan.maxiters, steps_in_budget(length(u0)))
@@ -135,12 +158,12 @@ end
 
 function integrate_densely(f, plan::Plan, u0, p, t0, t1, maxiters)
     every = with(plan; saveat = Float64[], save_everystep = true, dense = true, maxiters)
-    return PySciML.integrate(f, every, u0, p, t0, t1)
+    return integrate(f, every, u0, p, t0, t1)
 end
 
 function record_saved(f, r::Recipe, u0, p, t0, t1, full)
     steps, implicit = [t0], Ref(false)
-    integrator = PySciML.integrate(
+    integrator = integrate(
         f, saving(r.plan, t0, t1), u0, p, t0, t1, each_step() do i
             push!(steps, i.t)
             implicit[] |= is_implicit_now(i.alg, i)
@@ -154,7 +177,7 @@ end
 
 function record_checkpoints(f, r::Recipe, u0, p, t0, t1, full)
     kept, implicit = Checkpoints([t0], [copy(u0)], 0, 1), Ref(false)
-    integrator = PySciML.integrate(
+    integrator = integrate(
         f, saving(r.plan, t0, t1), u0, p, t0, t1, each_step() do i
             keep!(kept, i.t, i.u)
             implicit[] |= is_implicit_now(i.alg, i)
@@ -172,11 +195,8 @@ function with(plan::Plan; saveat, save_everystep, dense, maxiters = plan.maxiter
     )
 end
 
-# Measured on a stiff problem of two states: InterpolatingAdjoint fails, or is wrong by 3 % after a
-# thousand times the work; solving backwards is unstable.
 function require_suited(r::Recipe, implicit::Bool)
-    implicit && r.method in (InterpolatingAdjoint, BacksolveAdjoint) &&
-        throw(PySciML.NotForStiff(nameof(r.method)))
+    implicit && !is_for_stiff(r.method) && throw(NotForStiff(name_of(r.method)))
     return nothing
 end
 
@@ -224,3 +244,74 @@ function saved(sol, times::Vec, reached)
     return covered, states
 end
 saved(sol, ::Nothing, reached) = (sol.t, sol.u)
+
+# -- from gradients with respect to the saved states to gradients with respect to u0 and p ----------
+
+"""
+    pull!(tape, w, u0, p) -> Int
+
+From the gradient with respect to the saved states, at address `w` row by row, to the gradients
+with respect to the initial state and the parameters, at `u0` and `p`. Zero, or FAILED.
+"""
+function pull!(tape::AbstractTape, w::Int, u0::Int, p::Int)
+    try
+        n, np = tape.recipe.plan.model.n, parameter_count(tape)
+        cotangents = copy(unsafe_wrap(Array, Ptr{Float64}(w), (n, length(tape.times))))
+        du0 = unsafe_wrap(Array, Ptr{Float64}(u0), n)
+        dp = unsafe_wrap(Array, Ptr{Float64}(p), np)
+        Base.invokelatest(pull!, tape, cotangents, du0, dp)
+        return 0
+    catch error
+        return note(error)
+    end
+end
+
+parameter_count(tape::Tape) = length(tape.trajectory.solution.prob.p)
+parameter_count(tape::CheckpointedTape) = length(tape.p)
+
+function pull!(tape::AbstractTape, cotangents::Matrix{Float64}, du0::Vec, dp::Vec)
+    # The adjoint is linear in the cotangents. Scaled to 1, they suit the tolerances.
+    scale = maximum(abs, cotangents; init = 0.0)
+    if iszero(scale) || !isfinite(scale)
+        fill!(du0, scale * 0.0)
+        fill!(dp, scale * 0.0)
+        return nothing
+    end
+    seen = [i for i in eachindex(tape.times) if any(!iszero, view(cotangents, :, i))]
+    pull_along!(tape, tape.times[seen], cotangents[:, seen] ./ scale, du0, dp)
+    du0 .*= scale
+    dp .*= scale
+    return nothing
+end
+
+function pull_along!(tape::Tape, times::Vec, w::Matrix{Float64}, du0::Vec, dp::Vec)
+    return adjoint!(tape.trajectory, tape.recipe, tape.full, times, w, du0, dp)
+end
+
+"Segment by segment from the last one; each is solved again, with dense output."
+function pull_along!(tape::CheckpointedTape, times::Vec, w::Matrix{Float64}, du0::Vec, dp::Vec)
+    r, c = tape.recipe, tape.checkpoints
+    f = ode_function(r.plan.model, r.plan.kind, tape.full)
+    before = abs.(c.t .- first(c.t)) .< abs(last(times) - first(c.t))
+    starts, states = c.t[before], c.u[before]
+    stop = last(times)
+    fill!(du0, 0.0)  # the gradient with respect to the state at `stop`
+    fill!(dp, 0.0)
+    of_segment = similar(dp)
+    for (start, state) in Iterators.reverse(zip(starts, states))
+        sol = integrate_densely(f, r.plan, state, tape.p, start, stop, r.plan.maxiters).sol
+        sol.retcode === ReturnCode.Success ||
+            throw(BackwardFailure(name_of(r.method), start))
+        trajectory = Trajectory(sol, sol.t, any_implicit(sol.alg, sol.alg_choice))
+        inside = findall(t -> min(start, stop) <= t <= max(start, stop) && t != start, times)
+        adjoint!(
+            trajectory, r, tape.full, [times[inside]; stop], [w[:, inside] du0], du0, of_segment
+        )
+        dp .+= of_segment
+        stop = start
+    end
+    for i in findall(==(stop), times)
+        du0 .+= view(w, :, i)
+    end
+    return nothing
+end

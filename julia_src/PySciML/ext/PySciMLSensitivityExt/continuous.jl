@@ -1,67 +1,4 @@
-# From gradients with respect to the saved states to gradients with respect to u0 and p.
-
-function PySciML.pull!(tape::AbstractTape, w::Int, u0::Int, p::Int)
-    try
-        n, np = tape.recipe.plan.model.n, parameter_count(tape)
-        cotangents = copy(unsafe_wrap(Array, Ptr{Float64}(w), (n, length(tape.times))))
-        du0 = unsafe_wrap(Array, Ptr{Float64}(u0), n)
-        dp = unsafe_wrap(Array, Ptr{Float64}(p), np)
-        Base.invokelatest(PySciML.pull!, tape, cotangents, du0, dp)
-        return 0
-    catch error
-        return note(error)
-    end
-end
-
-parameter_count(tape::Tape) = length(tape.trajectory.solution.prob.p)
-parameter_count(tape::CheckpointedTape) = length(tape.p)
-
-function PySciML.pull!(tape::AbstractTape, cotangents::Matrix{Float64}, du0::Vec, dp::Vec)
-    # The adjoint is linear in the cotangents. Scaled to 1, they suit the tolerances.
-    scale = maximum(abs, cotangents; init = 0.0)
-    if iszero(scale) || !isfinite(scale)
-        fill!(du0, scale * 0.0)
-        fill!(dp, scale * 0.0)
-        return nothing
-    end
-    seen = [i for i in eachindex(tape.times) if any(!iszero, view(cotangents, :, i))]
-    pull_along!(tape, tape.times[seen], cotangents[:, seen] ./ scale, du0, dp)
-    du0 .*= scale
-    dp .*= scale
-    return nothing
-end
-
-function pull_along!(tape::Tape, times::Vec, w::Matrix{Float64}, du0::Vec, dp::Vec)
-    return adjoint!(tape.trajectory, tape.recipe, tape.full, times, w, du0, dp)
-end
-
-"Segment by segment from the last one; each is solved again, with dense output."
-function pull_along!(tape::CheckpointedTape, times::Vec, w::Matrix{Float64}, du0::Vec, dp::Vec)
-    r, c = tape.recipe, tape.checkpoints
-    f = PySciML.ode_function(r.plan.model, r.plan.kind, tape.full)
-    before = abs.(c.t .- first(c.t)) .< abs(last(times) - first(c.t))
-    starts, states = c.t[before], c.u[before]
-    stop = last(times)
-    fill!(du0, 0.0)  # the gradient with respect to the state at `stop`
-    fill!(dp, 0.0)
-    of_segment = similar(dp)
-    for (start, state) in Iterators.reverse(zip(starts, states))
-        sol = integrate_densely(f, r.plan, state, tape.p, start, stop, r.plan.maxiters).sol
-        sol.retcode === ReturnCode.Success ||
-            throw(PySciML.BackwardFailure(nameof(r.method), start))
-        trajectory = Trajectory(sol, sol.t, any_implicit(sol.alg, sol.alg_choice))
-        inside = findall(t -> min(start, stop) <= t <= max(start, stop) && t != start, times)
-        adjoint!(
-            trajectory, r, tape.full, [times[inside]; stop], [w[:, inside] du0], du0, of_segment
-        )
-        dp .+= of_segment
-        stop = start
-    end
-    for i in findall(==(stop), times)
-        du0 .+= view(w, :, i)
-    end
-    return nothing
-end
+# The adjoint equations, by SciMLSensitivity.
 
 """
 Jumps of the adjoint: `values[:, i]` at the i-th stop.
@@ -79,8 +16,14 @@ function (j::Jumps)(out, u, p, t, i)
     return nothing
 end
 
+const METHODS = Dict{Symbol, Any}(
+    :GaussAdjoint => GaussAdjoint, :GaussKronrodAdjoint => GaussKronrodAdjoint,
+    :InterpolatingAdjoint => InterpolatingAdjoint, :QuadratureAdjoint => QuadratureAdjoint,
+    :BacksolveAdjoint => BacksolveAdjoint,
+)
+
 "The gradient of sum(w[:, i] .* u(times[i])) with respect to the first state and the parameters."
-function adjoint!(trajectory::Trajectory, r::Recipe, full, times::Vec, w, du0::Vec, dp::Vec)
+function PySciML.adjoint!(trajectory::Trajectory, r::Recipe{<:Continuous}, full, times::Vec, w, du0::Vec, dp::Vec)
     stops, jumps = stops_and_jumps(trajectory, r, times, w)
     if length(stops) == 1
         copyto!(du0, view(jumps.values, :, 1))
@@ -91,12 +34,12 @@ function adjoint!(trajectory::Trajectory, r::Recipe, full, times::Vec, w, du0::V
     f = adjoint_function(model, length(dp), implicit || singular(model), full)
     λ, gradient = adjoint_sensitivities(
         until(trajectory.solution, last(stops), f), backward_algorithm(implicit);
-        sensealg = make_method(r.method, r.checkpointing), t = stops, dgdu_discrete = jumps,
+        sensealg = make_method(METHODS[PySciML.name_of(r.method)], r.checkpointing), t = stops, dgdu_discrete = jumps,
         abstol = r.abstol, reltol = r.reltol, maxiters = max(r.plan.maxiters, 1_000_000),
         dtmax = isnan(r.plan.dtmax) ? abs(last(stops) - first(stops)) : r.plan.dtmax,
         tstops = every_other(trajectory.steps, stops), verbose = QUIET, initializealg = BrownFullBasicInit(),
     )
-    jumps.left == 1 || throw(PySciML.BackwardFailure(nameof(r.method), first(stops)))
+    jumps.left == 1 || throw(BackwardFailure(PySciML.name_of(r.method), first(stops)))
     mul_mass!(du0, model.mass, λ)
     copyto!(dp, gradient)
     return nothing
@@ -128,7 +71,7 @@ end
 function stops_and_jumps(trajectory::Trajectory, r::Recipe, times::Vec, w::Matrix{Float64})
     t0, t1 = first(trajectory.solution.prob.tspan), last(times)
     # quadrature goes from stop to stop; to the other methods the steps are told apart
-    also = r.method === QuadratureAdjoint ? trajectory.steps : r.plan.tstops
+    also = r.method isa Continuous{:QuadratureAdjoint} ? trajectory.steps : r.plan.tstops
     inside = filter(t -> min(t0, t1) < t < max(t0, t1), also)
     stops = sort!(unique!([t0; inside; times]); rev = t1 < t0)
     at = Dict(t => i for (i, t) in enumerate(stops))
