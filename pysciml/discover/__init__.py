@@ -4,6 +4,7 @@ from pysciml.discover.coverage import Coverage, Reach, coverage
 from pysciml.discover.equation import Equation
 from pysciml.discover.library import Library, custom, fourier, polynomial
 from pysciml.discover.pipeline import Candidate, Discovery, discover
+from pysciml.discover.posterior import Normal, Posterior, Prediction
 from pysciml.discover.regression import (
     Bagging,
     Path,
@@ -15,6 +16,7 @@ from pysciml.discover.regression import (
 )
 from pysciml.discover.robustness import Robustness, lipschitz, robustness
 from pysciml.discover.samples import Samples, WeakForm, slopes, weak_form
+from pysciml.discover.uncertainty import deep_ensemble, laplace, nuts, sgld
 from pysciml.train.adversarial import Ball
 
 __all__ = [
@@ -25,7 +27,10 @@ __all__ = [
     "Discovery",
     "Equation",
     "Library",
+    "Normal",
     "Path",
+    "Posterior",
+    "Prediction",
     "Reach",
     "Robustness",
     "Samples",
@@ -33,12 +38,16 @@ __all__ = [
     "WeakForm",
     "coverage",
     "custom",
+    "deep_ensemble",
     "discover",
     "fourier",
     "frols",
+    "laplace",
     "lipschitz",
+    "nuts",
     "polynomial",
     "robustness",
+    "sgld",
     "slopes",
     "sparse_regression",
     "sr3",

@@ -42,15 +42,23 @@ def covariance(task: Task, engine: Engine, theta: Array) -> Array:
             "a covariance needs more observations than fitted quantities; there are "
             f"{task.observed.values.size} observations and {count} quantities"
         )
-    prediction, jacobian = _prediction_and_jacobian(task, engine, theta)
-    noise = task.unknowns.noise(torch.as_tensor(theta)).numpy()
-    weights = task.loss.information(prediction, task.observed, noise, count)
-    information = (jacobian.T * weights) @ jacobian
-    inverse = _inverse(information[:count, :count], task.unknowns.names)
+    inverse = _inverse(fisher_information(task, engine, theta), task.unknowns.names)
     units = torch.func.jacrev(task.unknowns.quantities)(torch.as_tensor(theta)).numpy()
     scale = units[:count, :count]
     found: Array = scale @ inverse @ scale.T
     return found
+
+
+def fisher_information(task: Task, engine: Engine, theta: Array) -> Array:
+    """The information about theta, but for the noise, (k, k), from what the data are predicted."""
+    import torch
+
+    count = task.unknowns.size - task.unknowns.noise0.size
+    prediction, jacobian = _prediction_and_jacobian(task, engine, theta)
+    noise = task.unknowns.noise(torch.as_tensor(theta)).numpy()
+    weights = task.loss.information(prediction, task.observed, noise, count)
+    information: Array = (jacobian.T * weights) @ jacobian
+    return information[:count, :count]
 
 
 def _inverse(information: Array, names: list[str]) -> Array:

@@ -142,6 +142,11 @@ class Gaussian:
     def information(self, prediction: Array, data: Observed, noise: Array, count: int) -> Array:
         return data.weights / self._each(data, _tensor(noise)).numpy() ** 2
 
+    def draw(self, prediction: Array, noise: Array, random: np.random.Generator) -> Array:
+        """Observations, for predictions (..., k) and standard deviations (..., k) or ()."""
+        sigma = noise if self.sigma is None else self.sigma
+        return prediction + sigma * random.standard_normal(prediction.shape)
+
     def _each(self, data: Observed, noise: Tensor) -> Tensor:
         return (noise if self.sigma is None else _tensor(self.sigma))[data.component]
 
@@ -178,6 +183,11 @@ class LogNormal:
         sigma = self._each(data, _tensor(noise)).numpy()
         return data.weights / (sigma * prediction) ** 2
 
+    def draw(self, prediction: Array, noise: Array, random: np.random.Generator) -> Array:
+        """Observations, for predictions (..., k) and standard deviations (..., k) or ()."""
+        sigma = noise if self.sigma is None else self.sigma
+        return prediction * np.exp(sigma * random.standard_normal(prediction.shape))
+
     def _each(self, data: Observed, noise: Tensor) -> Tensor:
         return (noise if self.sigma is None else _tensor(self.sigma))[data.component]
 
@@ -204,6 +214,10 @@ class Poisson:
 
     def information(self, prediction: Array, data: Observed, noise: Array, count: int) -> Array:
         return data.weights / prediction
+
+    def draw(self, prediction: Array, noise: Array, random: np.random.Generator) -> Array:
+        """Observations, for predictions (..., k)."""
+        return random.poisson(np.maximum(prediction, 0.0)).astype(float)
 
 
 @dataclass(frozen=True)
