@@ -169,23 +169,26 @@ def signature(returns: str, *arguments: str) -> str:
 def combine(buf, out, base, scale, coef, coef_at, first, m, n):  # type: ignore[no-untyped-def]
     """buf[out:] = buf[base:] + scale * sum_j coef[coef_at + j] * buf[first + j*n:], j < m."""
     if n < 16:
-        for i in range(0, n - 1, 2):  # two components at once fill a register
-            at = first + i
+        # Four terms at a time: the ends of loops over them one by one would be mispredicted.
+        for i in range(0, n, 2):  # two components at once fill a register
+            pair = 1 if i + 1 < n else 0
             acc0, acc1 = 0.0, 0.0
-            for j in range(m):
-                c = load(coef, coef_at + j)
-                acc0 += c * load(buf, at)
-                acc1 += c * load(buf, at + 1)
-                at += n
+            for j in range(0, m, 4):
+                j1, j2, j3 = min(j + 1, m - 1), min(j + 2, m - 1), min(j + 3, m - 1)
+                c0 = load(coef, coef_at + j)
+                c1 = load(coef, coef_at + j1) * (1.0 if j + 1 < m else 0.0)
+                c2 = load(coef, coef_at + j2) * (1.0 if j + 2 < m else 0.0)
+                c3 = load(coef, coef_at + j3) * (1.0 if j + 3 < m else 0.0)
+                at = first + i
+                r0, r1, r2, r3 = at + j * n, at + j1 * n, at + j2 * n, at + j3 * n
+                low0 = c0 * load(buf, r0) + c1 * load(buf, r1)
+                high0 = c2 * load(buf, r2) + c3 * load(buf, r3)
+                low1 = c0 * load(buf, r0 + pair) + c1 * load(buf, r1 + pair)
+                high1 = c2 * load(buf, r2 + pair) + c3 * load(buf, r3 + pair)
+                acc0 += low0 + high0
+                acc1 += low1 + high1
+            store(buf, out + i + pair, load(buf, base + i + pair) + scale * acc1)
             store(buf, out + i, load(buf, base + i) + scale * acc0)
-            store(buf, out + i + 1, load(buf, base + i + 1) + scale * acc1)
-        if n % 2 == 1:
-            at = first + n - 1
-            acc0 = 0.0
-            for j in range(m):
-                acc0 += load(coef, coef_at + j) * load(buf, at)
-                at += n
-            store(buf, out + n - 1, load(buf, base + n - 1) + scale * acc0)
         return
     # Long rows: pass over four of them at a time.
     for i in range(n):
