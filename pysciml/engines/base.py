@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +42,7 @@ class SolveOptions:
     events: tuple[Event, ...] = ()  # the problem's, then those of the solve
 
 
-@dataclass(frozen=True)
-class Stats:
+class Stats(NamedTuple):
     """Work counters of one solve."""
 
     nf: int = 0  # right-hand sides

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pysciml.engines.base import Array, RawSolution, SolveOptions, Stats
 from pysciml.engines.julia import session
@@ -111,14 +112,15 @@ class JuliaModel:
         """Solve by Julia's Plan or Recipe; also returns what Julia's `solve` leaves behind."""
         u0, p = _flat(self.start(problem)), _flat(problem.p_flat)
         t0, t1 = problem.tspan
-        info, reached = np.zeros(10, np.int64), np.zeros(2)
+        facts = np.zeros(12, np.int64)  # the last two are floats: where the solve has got to
+        at = _at(facts)
         room = plan.room
         t, u = np.empty(room), np.empty((room, plan.width))
         outcome = self._solve(
-            handle, _at(u0), _at(p), p.size, float(t0), float(t1), _at(info), _at(reached),
-            _at(t), _at(u), room, plan.dense, full,
+            handle, _at(u0), _at(p), p.size, t0, t1, at, at + 80, _at(t), _at(u), room,
+            plan.dense, full,
         )  # fmt: skip
-        points, width, code, nf, njacs, nw, nsolve, naccept, nreject, written = info.tolist()
+        points, width, code, nf, njacs, nw, nsolve, naccept, nreject, written, *_ = facts.tolist()
         if points < 0:
             session.fail(points)
         if not written:
@@ -134,7 +136,7 @@ class JuliaModel:
             retcode=retcode,
             alg=plan.title,
             stats=Stats(nf, njacs, nw, nsolve, naccept, nreject),
-            message="" if retcode == "Success" else _message(reached, t1, plan, retcode),
+            message="" if retcode == "Success" else _message(facts, t1, plan, retcode),
         )
         return raw, outcome
 
@@ -271,8 +273,8 @@ def _at(array: np.ndarray[Any, Any]) -> int:
         return array.ctypes.data
 
 
-def _message(reached: Array, t1: float, plan: Plan, retcode: str) -> str:
-    t, dt = reached.tolist()
+def _message(facts: NDArray[np.int64], t1: float, plan: Plan, retcode: str) -> str:
+    t, dt = facts[10:].view(np.float64).tolist()
     where = f"at t = {t:.6g} of {t1:.6g}, with a last step of {dt:.3g}"
     if retcode == "MaxIters":
         return f"the {plan.maxiters} steps of maxiters were used up {where}"
