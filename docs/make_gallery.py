@@ -26,13 +26,21 @@ Each picture was drawn by the script under it, in its short form, when these pag
 
 def main(names: list[str]) -> int:
     GALLERY.mkdir(exist_ok=True)
-    scripts = sorted(EXAMPLES.rglob("*.py"))
+    scripts = [script for script in sorted(EXAMPLES.rglob("*.py")) if can_run(script)]
     failed = [s.stem for s in scripts if (not names or s.stem in names) and not draw(s)]
     entries = [entry(s) for s in scripts if list(GALLERY.glob(f"{s.stem}*.png"))]
     (GALLERY / "index.md").write_text("\n".join([INTRODUCTION, *entries]))
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def can_run(script: Path) -> bool:
+    if "Needs Julia." not in script.read_text():
+        return True
+    from pysciml import engines
+
+    return engines.availability("julia").ready
 
 
 def draw(script: Path) -> bool:

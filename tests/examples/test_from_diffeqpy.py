@@ -37,6 +37,28 @@ IN_JULIA = {
         prob = ODEProblem(f, [1.0, 0.0, 0.0], (0.0, 1e5), (0.04, 3e7, 1e4))
         solve(prob, Rodas5P(); reltol = 1e-8, abstol = 1e-8).u[end]
     """,
+    "dae": """
+        using OrdinaryDiffEqBDF
+        function f(du, u, p, t)
+            resid1 = -0.04u[1] + 1e4u[2] * u[3] - du[1]
+            resid2 = 0.04u[1] - 3e7u[2]^2 - 1e4u[2] * u[3] - du[2]
+            resid3 = u[1] + u[2] + u[3] - 1.0
+            [resid1, resid2, resid3]
+        end
+        prob = DAEProblem(f, [-0.04, 0.04, 0.0], [1.0, 0.0, 0.0], (0.0, 1e5);
+            differential_vars = [true, true, false])
+        solve(prob, DFBDF(); abstol = 1e-10, reltol = 1e-8).u[end]
+    """,
+    "dde": """
+        using DelayDiffEq, OrdinaryDiffEqTsit5
+        function f(du, u, h, p, t)
+            du[1] = 1.1 / (1 + sqrt(10) * (h(p, t - 20)[1])^(5 / 4)) - 10u[1] / (1 + 40u[2])
+            du[2] = 100u[1] / (1 + 40u[2]) - 2.43u[2]
+        end
+        u0 = [1.05767027 / 3, 1.030713491 / 3]
+        prob = DDEProblem(f, u0, (p, t) -> u0, (0.0, 100.0); constant_lags = [20.0])
+        stack(solve(prob, MethodOfSteps(Tsit5()); saveat = 0.1, abstol = 1e-10, reltol = 1e-10).u)
+    """,
 }
 
 
@@ -130,3 +152,16 @@ def test_ode_as_in_julia(example):
 def test_mass_matrix_as_in_julia(example):
     _, sol = example("mass_matrix", "--engine", "julia")
     np.testing.assert_allclose(sol.u[-1], in_julia("mass_matrix"), rtol=1e-6)
+
+
+@pytest.mark.julia
+def test_dae_as_in_julia(example):
+    _, (sol, same) = example("dae")
+    assert np.array_equal(sol.u, same.u)
+    np.testing.assert_allclose(sol.u[-1], in_julia("dae"), rtol=1e-4)
+
+
+@pytest.mark.julia
+def test_dde_as_in_julia(example):
+    _, sol = example("dde")
+    np.testing.assert_allclose(sol.u, in_julia("dde").T, rtol=2e-2, atol=1e-4)
