@@ -127,7 +127,78 @@ def _native_layer_norm(
     return y, mean, scale
 
 
+_MOST_ROWS = 16  # of a linear system: each step of its elimination is written out
+
+
+def _solve_ex(
+    a: torch.Tensor, b: torch.Tensor, *, left: bool = True, check_errors: bool = False
+) -> Any:
+    """Gaussian elimination. A singular matrix gives infinities instead of an error.
+
+    PyTorch's derivative asks `linalg_lu_solve` with the factors; here these are the matrix itself.
+    """
+    if a.shape[-1] > _MOST_ROWS:
+        return NotImplemented
+    info = torch.zeros(a.shape[:-2], dtype=torch.int32)
+    pivots = torch.zeros(a.shape[:-1], dtype=torch.int32)
+    return _solved(a, b, left), a.clone(), pivots, info
+
+
+def _lu_solve(
+    a: torch.Tensor,
+    pivots: torch.Tensor,
+    b: torch.Tensor,
+    *,
+    left: bool = True,
+    adjoint: bool = False,
+) -> torch.Tensor:
+    return _solved(a.mT if adjoint else a, b, left)
+
+
+def _inv_ex(a: torch.Tensor, *, check_errors: bool = False) -> Any:
+    if a.shape[-1] > _MOST_ROWS:
+        return NotImplemented
+    info = torch.zeros(a.shape[:-2], dtype=torch.int32)
+    return _solved(a, torch.eye(a.shape[-1], dtype=a.dtype), True), info
+
+
+def _solved(a: torch.Tensor, b: torch.Tensor, left: bool) -> torch.Tensor:
+    """x of a x = b, or of x a = b; b may be a vector, or a batch of them."""
+    if not left:
+        return _solved(a.mT, b.mT, True).mT
+    is_vector = b.dim() == 1 or b.shape == a.shape[:-1]
+    x = _eliminated(a, b.unsqueeze(-1) if is_vector else b)
+    return x.squeeze(-1) if is_vector else x
+
+
+def _eliminated(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Partial pivoting without a branch: of two rows the one with the larger entry comes first."""
+    n = a.shape[-1]
+    batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    both = torch.cat([a.expand(*batch, n, n), b.expand(*batch, n, b.shape[-1])], -1)
+    rows = list(both.unbind(-2))
+    for k in range(n):
+        for i in range(k + 1, n):
+            larger = rows[i][..., k : k + 1].abs() > rows[k][..., k : k + 1].abs()
+            rows[k], rows[i] = (
+                torch.where(larger, rows[i], rows[k]),
+                torch.where(larger, rows[k], rows[i]),
+            )
+        for i in range(k + 1, n):
+            rows[i] = rows[i] - rows[k] * (rows[i][..., k : k + 1] / rows[k][..., k : k + 1])
+    x: list[torch.Tensor] = []
+    for k in reversed(range(n)):
+        right = rows[k][..., n:]
+        for j, known in enumerate(x, start=k + 1):
+            right = right - rows[k][..., j : j + 1] * known
+        x.insert(0, right / rows[k][..., k : k + 1])
+    return torch.stack(x, -2)
+
+
 _OWN: dict[Any, Callable[..., Any]] = {
+    _aten._linalg_solve_ex.default: _solve_ex,
+    _aten.linalg_lu_solve.default: _lu_solve,
+    _aten.linalg_inv_ex.default: _inv_ex,
     _aten.convolution.default: _convolution,
     _aten.var.correction: _var,
     _aten.var_mean.correction: _var_mean,

@@ -41,6 +41,9 @@ _READS_VALUE = frozenset(
     }
 )
 
+#: What forward-mode differentiation asks of a tensor's memory, not of its values.
+_ASKS_LAYOUT = frozenset({_aten._has_same_storage_numel.default})
+
 
 class NeedsNumpyTracing(Exception):
     """The function hands a tensor to NumPy, or to a plain Python float, which hides it from us."""
@@ -212,6 +215,8 @@ class _Recorder(TorchDispatchMode):
                 "Call .eval() on modules with dropout; for noise, use an SDE."
             )
         if not traced:
+            return func(*args, **kwargs)
+        if func in _ASKS_LAYOUT:
             return func(*args, **kwargs)
         if func in _READS_VALUE:
             raise data_dependent(user_line(sys._getframe()), "this line")
