@@ -2,6 +2,7 @@
 
 from pysciml.train.adversarial import Ball
 from pysciml.train.fitting import fit
+from pysciml.train.inputs import Setup
 from pysciml.train.loop import EarlyStopping
 from pysciml.train.losses import L1, L2, MSE, Gaussian, LogNormal, Physics, Poisson
 from pysciml.train.optimisers import BFGS, LBFGS, Adam
@@ -27,6 +28,7 @@ __all__ = [
     "MultipleShooting",
     "Physics",
     "Poisson",
+    "Setup",
     "bounded",
     "fit",
     "positive",

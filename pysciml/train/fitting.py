@@ -23,7 +23,7 @@ from pysciml.train.adversarial import Ball, as_ball
 from pysciml.train.checkpoint import load_run, save_run
 from pysciml.train.covariance import covariance
 from pysciml.train.data import as_tables
-from pysciml.train.inputs import as_problem, make_task, validation_trajectories
+from pysciml.train.inputs import as_problem, as_setup, make_task, validation_trajectories
 from pysciml.train.loop import EarlyStopping, Failure, Run
 from pysciml.train.objective import FailedTrial, ObjectiveFunction
 from pysciml.train.optimisers import LBFGS, Adam, Stage, as_stages
@@ -48,7 +48,7 @@ def fit(
     fit_u0: bool = False,
     observe: Any = None,
     weights: Any = None,
-    loss: Any = "mse",
+    loss: Any = None,
     regularise: Any = (),
     fixed: Any = (),
     transforms: Any = None,
@@ -78,13 +78,15 @@ def fit(
     ----------
     problem : ODEProblem, function or nn.Module
         The model, with first values of its parameters. A right-hand side alone is a problem whose
-        parameters are `p` and whose solutions start at the first row of the data.
+        parameters are `p` and whose solutions start at the first row of the data. A model of
+        `pysciml.models` may have a loss and an observation of its own, and other data.
     data : (t, u), DataFrame, Dataset, Solution, or list of these
         Observed trajectories: `t` in any order, `u` of shape (len(t), *shape of an observation),
         NaN where missing. A DataFrame has a column t or time; its other columns are matched by
         name with the problem's, where they can be.
-    u0 : "data", array, or list of arrays, optional
-        Initial state of every trajectory, or one for each; "data": its first row, at its time.
+    u0 : "data", array, list of arrays, or function, optional
+        Initial state of every trajectory, or one for each; "data": its first row, at its time; a
+        torch function `u0(p, k)`: the state of trajectory k that the parameters give.
         Default: the problem's, at the problem's t0.
     fit_u0 : bool
         Whether initial states are fitted too, beginning at these.
@@ -97,7 +99,7 @@ def fit(
     loss : str, loss or function
         "mse", "gaussian", "lognormal", "poisson"; an object of `pysciml.train` for their options;
         or a torch function of (prediction, data) or (prediction, data, p), called for each
-        trajectory and added up.
+        trajectory and added up. Default: "mse".
     regularise : L1, L2, Physics, function of p, or list of these
         Added to the loss.
     fixed : list of str
@@ -152,8 +154,10 @@ def fit(
     stages = as_stages(optimisers)
     strategies = as_strategies(strategy)
     ball = as_ball(adversarial)
-    tables = as_tables(data)
-    problem, u0 = as_problem(problem, p, u0, tables)
+    setup = as_setup(problem, data, u0, observe, loss)
+    held_out = None if validation is None else as_setup(problem, validation, u0, None, None).data
+    tables = as_tables(setup.data)
+    problem, u0 = as_problem(setup.problem, p, setup.u0, tables)
     check_problem(problem, alg)
     runner = _engine(engine, problem, sensealg)
     task = make_task(
@@ -161,9 +165,9 @@ def fit(
         tables,
         u0=u0,
         fit_u0=fit_u0,
-        observe=observe,
+        observe=setup.observe,
         weights=weights,
-        loss=loss,
+        loss=setup.loss,
         regularise=regularise,
         fixed=fixed,
         transforms=transforms,
@@ -189,7 +193,7 @@ def fit(
         phases,
         starts,
         _early_stopping(early_stopping),
-        _validation(validation, task, runner),
+        _validation(held_out, task, runner),
         bar,
         save,
         check.as_count(checkpoint_every, "checkpoint_every"),

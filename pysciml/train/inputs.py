@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,11 +14,47 @@ from pysciml.problems import ODEProblem
 from pysciml.solve import solve_options
 from pysciml.train.data import Table, Trajectory, as_tables, as_trajectories
 from pysciml.train.losses import as_loss, as_penalty
-from pysciml.train.observation import Observation
+from pysciml.train.observation import Observation, as_tensor
 from pysciml.train.task import Task
 from pysciml.train.unknowns import Unknowns
 
 _NOTHING = np.zeros(0)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a model makes of its data: a problem, and the loss that goes with it.
+
+    The fields are arguments of `fit`. `observe` and `loss` give way to the user's own.
+    """
+
+    problem: Any
+    data: Any
+    u0: Any = None
+    observe: Any = None
+    loss: Any = None
+
+
+@runtime_checkable
+class SetsUp(Protocol):
+    """A model that is more than a right-hand side: its data are not the states of its problem."""
+
+    def fit_setup(self, data: Any, u0: Any) -> Setup:
+        """The fit of this model to `data`, from `u0`, both as the user gave them."""
+        ...
+
+
+def as_setup(problem: Any, data: Any, u0: Any, observe: Any, loss: Any) -> Setup:
+    """The arguments of a fit, with what the model decides where the user left it open."""
+    if isinstance(problem, type) or not isinstance(problem, SetsUp):
+        return Setup(problem, data, u0, observe, "mse" if loss is None else loss)
+    own = problem.fit_setup(data, u0)
+    chosen = own.loss if loss is None else loss
+    return replace(
+        own,
+        observe=own.observe if observe is None else observe,
+        loss="mse" if chosen is None else chosen,
+    )
 
 
 def as_problem(problem: Any, p: Any, u0: Any, tables: Sequence[Table]) -> tuple[ODEProblem, Any]:
@@ -31,6 +68,8 @@ def as_problem(problem: Any, p: Any, u0: Any, tables: Sequence[Table]) -> tuple[
             "problem must be an ODEProblem, a right-hand side f(u, p, t) or an nn.Module; "
             f"got {check.describe(problem)}"
         )
+    if callable(u0):
+        raise TypeError("u0 as a function must be given with an ODEProblem, which has its shape")
     first = tables[0]
     start = first.u[np.argmin(first.t)] if u0 is None or isinstance(u0, str) else u0
     start = start[0] if isinstance(start, list) and len(tables) > 1 else start
@@ -69,8 +108,18 @@ def make_task(
     else:
         noise0 = _NOTHING
     parameters = problem.model.parameters
+    if callable(u0) and fit_u0:
+        raise ValueError("fit_u0 must be False where u0 is a function of the parameters")
     unknowns = Unknowns(
-        parameters, problem.p_flat, fixed, transforms, u0s, fit_u0, u0_transform, noise0
+        parameters,
+        problem.p_flat,
+        fixed,
+        transforms,
+        u0s,
+        fit_u0,
+        u0_transform,
+        noise0,
+        u0 if callable(u0) else None,
     )
     if not unknowns.size:
         raise ValueError("there is nothing to fit: the model has no free parameters")
@@ -113,6 +162,8 @@ def _initial_states(
 ) -> tuple[list[Array], list[float]]:
     """Flat initial state and time of each trajectory."""
     count, t0 = len(trajectories), problem.tspan[0]
+    if callable(u0):
+        return [_computed(u0, problem, k) for k in range(count)], [t0] * count
     if isinstance(u0, str):
         if u0 != "data":
             raise ValueError(f'u0 must be "data", an array or a list of arrays; got {u0!r}')
@@ -125,6 +176,20 @@ def _initial_states(
         return [problem.remake(u0=each).u0_flat for each in u0], [t0] * count
     start = problem.u0_flat if u0 is None else problem.remake(u0=u0).u0_flat
     return [start] * count, [t0] * count
+
+
+def _computed(start: Callable[..., Any], problem: ODEProblem, k: int) -> Array:
+    """Flat initial state of trajectory k at the problem's parameters."""
+    import torch
+
+    p = problem.model.parameters.unflatten(torch.as_tensor(problem.p_flat))
+    state = as_tensor(start(p, k)).detach().numpy()
+    if state.shape != problem.u0.shape:
+        raise ValueError(
+            f"u0(p, k) must return {check.shape_words(problem.u0.shape)}, as in the problem; got "
+            f"the shape {state.shape}"
+        )
+    return state.reshape(-1)
 
 
 def _first_rows(

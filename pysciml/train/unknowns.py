@@ -6,7 +6,7 @@ each part through its transform. A strategy may append unknowns of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from pysciml import validation as check
 from pysciml.capture.parameters import Parameters
 from pysciml.engines.base import Array
+from pysciml.train.observation import as_tensor
 from pysciml.train.transforms import Transform, identity, positive, require_transform
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class Unknowns:
     u0s : the initial state of each trajectory, flat.
     fit_u0 : whether these are unknowns; `u0_transform` is theirs.
     noise0 : first standard deviations of the noise.
+    start : (p in the user's structure, k) -> the state of trajectory k, where it is no value of its
+        own; `u0s` then are its first values.
 
     Attributes
     ----------
@@ -98,8 +101,10 @@ class Unknowns:
         fit_u0: bool,
         u0_transform: Any,
         noise0: Array,
+        start: Callable[[Any, int], Any] | None = None,
     ) -> None:
         self.parameters = parameters
+        self.start = start
         self.p0 = p0
         self.u0s = [np.array(u0) for u0 in u0s]
         per_entry = _per_entry(parameters, fixed, transforms)
@@ -155,6 +160,9 @@ class Unknowns:
 
     def u0(self, theta: Tensor, k: int) -> Tensor:
         """Flat initial state of trajectory k, (n,)."""
+        if self.start is not None:
+            p = self.parameters.unflatten(self.p(theta))
+            return as_tensor(self.start(p, k)).reshape(-1)
         return _values(self._u0_runs[k], self.u0s[k], theta)
 
     def noise(self, theta: Tensor) -> Tensor:

@@ -190,6 +190,21 @@ WRONG_CALLS = [
         ValueError,
         'u0="data" needs a first row without NaN; got [nan, 2.0] at t = 0.5',
     ),
+    (
+        lambda: fit(u0=lambda p, k: p["c"], fit_u0=True),
+        ValueError,
+        "fit_u0 must be False where u0 is a function of the parameters",
+    ),
+    (
+        lambda: fit(u0=lambda p, k: p["c"][:1]),
+        ValueError,
+        "u0(p, k) must return an array of shape (2,), as in the problem; got the shape (1,)",
+    ),
+    (
+        lambda: fit(the_problem=f, p=problem.p, u0=lambda p, k: p["c"]),
+        TypeError,
+        "u0 as a function must be given with an ODEProblem, which has its shape",
+    ),
     (lambda: fit(fit_u0="yes"), TypeError, "fit_u0 must be True or False; got the string 'yes'"),
     # loss and regularisers
     (

@@ -211,6 +211,51 @@ def test_initial_states_are_fitted(lotka_volterra):
     assert result.p == RATES
 
 
+@pytest.mark.parametrize("strategy", [None, train.GrowingHorizon([0.5])], ids=str)
+def test_initial_states_can_be_functions_of_the_parameters(strategy):
+    """Two decays from a and from 2 a: the data say what a is, and the covariance how well."""
+    problem = sml.ODEProblem(lambda u, p, t: -p["k"] * u, [0.0], (0.0, 2.0), {"a": 1.0, "k": 1.0})
+    t = np.linspace(0.0, 2.0, 9)
+    noise = 0.01 * np.random.default_rng(0).standard_normal((2, 9))
+    data = [(t, a * np.exp(-0.7 * t) + e) for a, e in zip((3.0, 6.0), noise, strict=True)]
+    result = sml.fit(
+        problem,
+        data,
+        u0=lambda p, k: (p["a"] * (k + 1.0)).reshape(1),
+        strategy=strategy,
+        optimisers=LBFGS(50),
+        **TIGHT,
+    )
+    errors = result.standard_errors()
+    for name, value in {"a": 3.0, "k": 0.7}.items():
+        assert abs(result.p[name] - value) < 3.0 * errors[name] < 0.02
+    np.testing.assert_allclose(result.u0.ravel(), result.p["a"] * np.array([1.0, 2.0]), rtol=1e-12)
+
+
+class Halved:
+    """A model whose data are twice the states of its problem."""
+
+    def fit_setup(self, data, u0):
+        t, y = data
+        problem = sml.ODEProblem(lambda u, p, t: -p * u, u0, (0.0, 1.0), 0.3)
+        return train.Setup(problem, (t, np.asarray(y) / 2.0), loss=train.MSE(scale=0.1))
+
+
+def test_a_model_may_bring_its_problem_and_its_loss():
+    t = np.array([0.2, 0.5, 1.0])
+    data = t, 2.0 * np.exp(-1.5 * t)
+    options = {"u0": [1.0], **TIGHT}
+    looks = {"validation": data, "early_stopping": EarlyStopping(every=1)}
+    result = sml.fit(Halved(), data, optimisers=LBFGS(50), **looks, **options)
+    assert result.p == pytest.approx(1.5, rel=1e-6)
+    np.testing.assert_allclose(result.history.validation, result.history.loss, rtol=1e-12)
+    first = [
+        sml.fit(Halved(), data, loss=loss, optimisers=LBFGS(1), **options).history.loss[0]
+        for loss in (None, train.MSE(scale=1.0))
+    ]
+    assert first[0] == pytest.approx(100.0 * first[1], rel=1e-9)
+
+
 def test_a_right_hand_side_starts_at_its_data():
     t = np.array([1.0, 1.5, 2.0, 2.6])
     data = [(t, 2.0 * np.exp(-0.7 * (t - 1.0))), (t[1:], 3.0 * np.exp(-0.7 * (t[1:] - 1.5)))]
