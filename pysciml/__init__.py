@@ -43,7 +43,7 @@ from pysciml.steady import SteadyStateProblem, SteadyStateSolution
 from pysciml.stochastic import SDEProblem
 
 if TYPE_CHECKING:
-    from pysciml import discover, julia, nn, train
+    from pysciml import discover, julia, models, nn, train
     from pysciml.autograd import odeint, odeint_adjoint, odeint_event
     from pysciml.train.fitting import fit
     from pysciml.train.result import FitResult
@@ -89,6 +89,7 @@ __all__ = [
     "gradient",
     "hessian_vector",
     "julia",
+    "models",
     "nn",
     "odeint",
     "odeint_adjoint",
@@ -105,6 +106,7 @@ _LATER = {
     "discover": "pysciml.discover",
     "fit": "pysciml.train",
     "julia": "pysciml.julia",
+    "models": "pysciml.models",
     "nn": "pysciml.nn",
     "odeint": "pysciml.autograd",
     "odeint_adjoint": "pysciml.autograd",

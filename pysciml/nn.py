@@ -27,7 +27,16 @@ from torch import Tensor, nn
 
 from pysciml import validation as check
 
-__all__ = ["RBF", "Chebyshev", "Fourier", "Polynomial", "Sine", "functional", "mlp"]
+__all__ = [
+    "RBF",
+    "Chebyshev",
+    "Fourier",
+    "Legendre",
+    "Polynomial",
+    "Sine",
+    "functional",
+    "mlp",
+]
 
 Weights = dict[str, NDArray[np.float64]]
 
@@ -266,6 +275,24 @@ class Chebyshev(_OnDomain):
         values = [torch.ones_like(x), x]
         for _ in range(self.degree - 1):
             values.append(2.0 * x * values[-1] - values[-2])
+        return values
+
+
+class Legendre(_OnDomain):
+    """Legendre polynomials, on a box: orthogonal there, so least squares are well conditioned.
+
+    Parameters
+    ----------
+    inputs, outputs : lengths of x and y.
+    degree : highest total degree.
+    low, high : the box, a number or one for each input.
+    """
+
+    def basis(self, x: Tensor) -> list[Tensor]:
+        x = self.scaled(x)
+        values = [torch.ones_like(x), x]
+        for k in range(1, self.degree):
+            values.append(((2 * k + 1) * x * values[-1] - k * values[-2]) / (k + 1))
         return values
 
 

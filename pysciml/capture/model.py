@@ -550,6 +550,12 @@ def _words(shape: Shape) -> str:
 
 
 def _user_error(error: Exception) -> CaptureError:
+    if isinstance(error, NeedsNumpyTracing):
+        return CaptureError(
+            "f cannot be captured: it hands a tensor to NumPy, to `math` or to float(), where it "
+            f"cannot be followed.\n{line_of(error) or ''}\n"
+            "Write the line with torch's functions and arithmetic."
+        )
     return CaptureError(
         f"f raised {type(error).__name__} while it was traced: {error}\n{line_of(error) or ''}"
     )

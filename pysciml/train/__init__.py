@@ -5,6 +5,7 @@ from pysciml.train.fitting import fit
 from pysciml.train.inputs import Setup
 from pysciml.train.loop import EarlyStopping
 from pysciml.train.losses import L1, L2, MSE, Gaussian, LogNormal, Physics, Poisson
+from pysciml.train.minimise import Minimum, minimise
 from pysciml.train.optimisers import BFGS, LBFGS, Adam
 from pysciml.train.result import FitResult, History
 from pysciml.train.strategies import Collocation, GrowingHorizon, MultipleShooting
@@ -25,11 +26,13 @@ __all__ = [
     "GrowingHorizon",
     "History",
     "LogNormal",
+    "Minimum",
     "MultipleShooting",
     "Physics",
     "Poisson",
     "Setup",
     "bounded",
     "fit",
+    "minimise",
     "positive",
 ]

@@ -85,9 +85,9 @@ def fit(
         NaN where missing. A DataFrame has a column t or time; its other columns are matched by
         name with the problem's, where they can be.
     u0 : "data", array, list of arrays, or function, optional
-        Initial state of every trajectory, or one for each; "data": its first row, at its time; a
-        torch function `u0(p, k)`: the state of trajectory k that the parameters give.
-        Default: the problem's, at the problem's t0.
+        Initial state of every trajectory, or one for each; "data": its first row, at its time,
+        where entries that are not observed are the problem's; a torch function `u0(p, k)`: the
+        state of trajectory k that the parameters give. Default: the problem's, at its t0.
     fit_u0 : bool
         Whether initial states are fitted too, beginning at these.
     observe : list of indices or names, or function, optional

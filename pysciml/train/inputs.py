@@ -167,7 +167,7 @@ def _initial_states(
     if isinstance(u0, str):
         if u0 != "data":
             raise ValueError(f'u0 must be "data", an array or a list of arrays; got {u0!r}')
-        return _first_rows(trajectories, observation, problem.u0.size)
+        return _first_rows(trajectories, observation, problem.u0_flat)
     if u0 is not None and np.ndim(u0) == problem.u0.ndim + 1:
         if len(u0) != count:
             raise ValueError(
@@ -193,10 +193,11 @@ def _computed(start: Callable[..., Any], problem: ODEProblem, k: int) -> Array:
 
 
 def _first_rows(
-    trajectories: Sequence[Trajectory], observation: Observation, n: int
+    trajectories: Sequence[Trajectory], observation: Observation, hidden: Array
 ) -> tuple[list[Array], list[float]]:
-    if observation.indices is None or observation.indices.size != n:
-        raise ValueError('u0="data" needs data of all entries of the state; give u0, or fit it')
+    """`hidden`: a flat state with what the entries that are not observed start from."""
+    if observation.indices is None:
+        raise ValueError('u0="data" needs data of entries of the state; here observe is a function')
     states, times = [], []
     for each in trajectories:
         row = int(np.argmin(each.t))
@@ -205,7 +206,7 @@ def _first_rows(
                 f'u0="data" needs a first row without NaN; got {each.values[row].tolist()} '
                 f"at t = {each.t[row]:g}"
             )
-        state = np.empty(n)
+        state = hidden.copy()
         state[observation.indices] = each.values[row]
         states.append(state)
         times.append(float(each.t[row]))

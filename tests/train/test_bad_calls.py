@@ -181,9 +181,9 @@ WRONG_CALLS = [
         "u0 must be one state, or one for each of the 2 trajectories; got 3",
     ),
     (
-        lambda: fit((T, np.array(Y)[:, 0]), observe=["x"], u0="data"),
+        lambda: fit((T, np.array(Y)[:, 0]), observe=lambda u, p, t: u[:1], u0="data"),
         ValueError,
-        'u0="data" needs data of all entries of the state; give u0, or fit it',
+        'u0="data" needs data of entries of the state; here observe is a function',
     ),
     (
         lambda: fit((T, [[NAN, 2.0], *Y[1:]]), u0="data"),

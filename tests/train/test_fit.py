@@ -195,6 +195,16 @@ def test_stops_at_the_jumps_of_a_forcing(decay_data):
         np.testing.assert_allclose(result.p, [1.0, -2.0], rtol=1e-5)
 
 
+def test_hidden_entries_start_as_the_problem(lotka_volterra):
+    problem, t, u = lotka_volterra
+    late = u[10:, :1]
+    result = sml.fit(
+        problem, (t[10:], late), u0="data", observe=["prey"], fixed=list("bcd"), **FAST
+    )
+    np.testing.assert_array_equal(result.u0[0], [late[0, 0], problem.u0[1]])
+    assert result.problem.tspan == (t[10], t[-1])
+
+
 def test_initial_states_are_fitted(lotka_volterra):
     problem, t, u = lotka_volterra
     result = sml.fit(

@@ -1,0 +1,51 @@
+"""Learning systems: what comes out of equations and networks, each a module that `fit` trains.
+
+A model is a right-hand side with parameters of its own, so it stands wherever a right-hand side
+stands:
+
+    model = NeuralODE(nn.mlp([2, 32, 2]))
+    result = fit(model, (t, u))                       # or ODEProblem(model, u0, tspan)
+    model.fitted(result)                              # the trained module
+
+Some are more than that, and bring their own loss and their own form of data; `fit` asks them.
+"""
+
+from pysciml.models.expansions import RBF, Chebyshev, Fourier, Legendre, least_squares
+from pysciml.models.mechanics import HamiltonianNN, LagrangianNN, Separable
+from pysciml.models.neural_ode import (
+    AugmentedNeuralODE,
+    NeuralODE,
+    Recurrent,
+    SecondOrderNeuralODE,
+)
+from pysciml.models.structure import (
+    Conserving,
+    Equivariant,
+    PerCapita,
+    Pointwise,
+    Positive,
+    Reactions,
+)
+from pysciml.models.ude import UDE
+
+__all__ = [
+    "RBF",
+    "UDE",
+    "AugmentedNeuralODE",
+    "Chebyshev",
+    "Conserving",
+    "Equivariant",
+    "Fourier",
+    "HamiltonianNN",
+    "LagrangianNN",
+    "Legendre",
+    "NeuralODE",
+    "PerCapita",
+    "Pointwise",
+    "Positive",
+    "Reactions",
+    "Recurrent",
+    "SecondOrderNeuralODE",
+    "Separable",
+    "least_squares",
+]
