@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -63,7 +65,7 @@ def test_polynomials_converge_geometrically_on_what_is_analytic(kind):
     Approximation Theory and Approximation Practice, theorem 8.2)."""
     errors = [error(kind(1, 1, n), lambda x: 1.0 / (1.0 + 25.0 * x**2)) for n in (20, 60, 100)]
     rho = (1.0 + np.sqrt(26.0)) / 5.0
-    for a, b in zip(errors, errors[1:], strict=False):
+    for a, b in itertools.pairwise(errors):
         assert (a / b) ** (1.0 / 40.0) == pytest.approx(rho, rel=0.01)
 
 
