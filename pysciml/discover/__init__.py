@@ -16,6 +16,7 @@ from pysciml.discover.regression import (
 )
 from pysciml.discover.robustness import Robustness, lipschitz, robustness
 from pysciml.discover.samples import Samples, WeakForm, slopes, weak_form
+from pysciml.discover.symbolic import SymbolicFit, symbolic_regression
 from pysciml.discover.uncertainty import deep_ensemble, laplace, nuts, sgld
 from pysciml.train.adversarial import Ball
 
@@ -35,6 +36,7 @@ __all__ = [
     "Robustness",
     "Samples",
     "SparseFit",
+    "SymbolicFit",
     "WeakForm",
     "coverage",
     "custom",
@@ -52,5 +54,6 @@ __all__ = [
     "sparse_regression",
     "sr3",
     "stlsq",
+    "symbolic_regression",
     "weak_form",
 ]
