@@ -265,6 +265,17 @@ class Posterior:
             seen = task.loss.draw(seen, self._flat(self.noise)[:, None, :], random)
         return Prediction(times, seen, task.observation.names)
 
+    def prediction_rhat(self, t: Any = None, trajectory: int = 0) -> Array:
+        """Split R-hat of what is predicted at times t, (m, k): do the chains say the same?"""
+        values = self.predict(t, trajectory=trajectory).values
+        chains = values.reshape(*self.p.shape[:2], -1)
+        found: Array = np.apply_along_axis(
+            lambda draws: split_rhat(draws.reshape(chains.shape[:2])),
+            0,
+            chains.reshape(-1, chains.shape[2]),
+        )
+        return found.reshape(values.shape[1:])
+
     def calibration(self, level: float = 0.9, data: Any = None, seed: int = 0) -> float:
         """The part of the observations inside the central interval of that probability.
 

@@ -183,7 +183,8 @@ def sgld(
     2011). C is the covariance of Laplace's approximation, so that a step is in units of the
     posterior's width (Girolami and Calderhead, J. R. Stat. Soc. B 73 (2011) 123-214, with the
     metric of the mode). No move is rejected: the samples are off by an error proportional to the
-    step.
+    step. The drift is tamed (Brosse, Durmus, Moulines and Sabanis, The tamed unadjusted Langevin
+    algorithm, Stochastic Process. Appl. 129 (2019) 3638-3663).
 
     Parameters
     ----------
@@ -258,7 +259,7 @@ def _langevin(
     slope = drift(theta, random)
     for k, size in enumerate(sizes):
         noise = math.sqrt(size) * root @ random.standard_normal(mode.size)
-        moved = theta - 0.5 * size * root @ (root.T @ slope) + noise
+        moved = theta - 0.5 * size * root @ _tamed(root.T @ slope, size) + noise
         try:
             with np.errstate(all="ignore"):
                 slope = drift(moved, random)
@@ -280,6 +281,7 @@ def nuts(
     tune: int = 500,
     chains: int = 4,
     target_accept: float = 0.8,
+    max_depth: int = 10,
     seed: int = 0,
     optimisers: Any = MAP,
     engine: str = "auto",
@@ -289,8 +291,7 @@ def nuts(
     """The no-U-turn sampler (Hoffman and Gelman, J. Mach. Learn. Res. 15 (2014) 1593-1623).
 
     The sampler is nutpie's (``pip install 'pysciml[discover]'``); the gradients are the engine's.
-    Unknowns are sampled in units of Laplace's approximation around the mode, where the chains
-    begin, so that the sampler meets nearly independent ones of size 1.
+    The chains begin at the mode, and nutpie adapts a mass matrix of low rank.
 
     Parameters
     ----------
@@ -299,6 +300,7 @@ def nuts(
     draws, tune : of each chain, draws that are kept and those before them, that set the steps.
     chains, seed : each chain has random numbers of its own.
     target_accept : mean acceptance that the step size is set for.
+    max_depth : a trajectory has at most 2^max_depth steps, of a gradient each.
     progress : show nutpie's progress bar.
 
     Returns
@@ -317,8 +319,7 @@ def nuts(
     counts = {name: check.as_count(n, name) for name, n in (("draws", draws), ("tune", tune))}
     many, number = check.as_count(chains, "chains"), check.as_seed(seed, "seed")
     density = make_density(problem, data, likelihood, prior, engine, options)
-    mode = density.mode(optimisers)
-    root = _root_covariance(density, mode)
+    mode, scale = density.mode(optimisers), density.sd
     taken = 0
 
     def log_density(z: Array) -> tuple[float, Array]:
@@ -326,15 +327,15 @@ def nuts(
         taken += 1
         try:
             with np.errstate(all="ignore"):
-                value, gradient = density(mode + root @ z)
+                value, gradient = density(mode + scale * z)
         except FailedTrial as failure:
             raise _NoSolution(str(failure)) from failure
-        return -value, -(root.T @ gradient)
+        return -value, -scale * gradient
 
     model = from_pyfunc(
         density.size,
         lambda: log_density,
-        lambda *seeds: lambda z: {"theta": mode + root @ z},
+        lambda *seeds: lambda z: {"theta": mode + scale * z},
         [np.dtype("float64")],
         [(density.size,)],
         ["theta"],
@@ -346,6 +347,8 @@ def nuts(
         cores=1,
         seed=number,
         target_accept=target_accept,
+        maxdepth=check.as_count(max_depth, "max_depth"),
+        low_rank_modified_mass_matrix=True,
         progress_bar=check.as_flag(progress, "progress"),
         **counts,
     )
@@ -374,6 +377,12 @@ def _nutpie() -> tuple[Any, Any]:
 
 def _near_zero(size: int, seed: Any) -> Array:
     return _JITTER * np.random.default_rng(seed).standard_normal(size)
+
+
+def _tamed(slope: Array, size: float) -> Array:
+    """The drift, at most 1/size long: where it is steep, a move must not throw the chain off."""
+    tamed: Array = slope / (1.0 + size * np.linalg.norm(slope))
+    return tamed
 
 
 def _generator(seed: Any) -> np.random.Generator:
