@@ -20,6 +20,7 @@ NAMES = (
     "ensembles",
     "jumps",
     "stochastic",
+    "discovery",
 )
 
 

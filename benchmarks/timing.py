@@ -136,6 +136,10 @@ class Report:
             return
         self.bars.append(Bar(text, mine, limit, mine <= limit, human(mine)))
 
+    def holds(self, text: str, passed: bool, note: str = "") -> None:
+        """A bar that is no ratio of times."""
+        self.bars.append(Bar(text, None, 0.0, passed, note))
+
     def markdown(self) -> str:
         errors = any(row.error is not None for row in self.rows)
         lines = [f"### {self.title}", "", "| | time | " + ("error | |" if errors else "|")]

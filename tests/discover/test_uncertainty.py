@@ -9,9 +9,10 @@ import pytest
 from scipy.stats import multivariate_normal
 
 import pysciml as sml
+from pysciml.datasets import lynx_hare
 from pysciml.discover import Normal, deep_ensemble, laplace, nuts, sgld
 from pysciml.discover.posterior import split_rhat
-from pysciml.train import LBFGS, Gaussian
+from pysciml.train import LBFGS, Gaussian, positive
 
 FAST = {"engine": "native", "abstol": 1e-9, "reltol": 1e-9}
 T = np.linspace(0.1, 2.0, 20)
@@ -123,6 +124,47 @@ def test_noise_is_inferred():
         log_sigma[log_density.argmax()], abs=2e-3
     )
     assert np.log(found.noise).std() == pytest.approx(1.0 / math.sqrt(2 * T.size + 1), rel=0.05)
+
+
+def test_nuts_on_lynx_and_hare_is_stans():
+    """Posterior means and deviations: B. Carpenter, Predator-prey population dynamics (2018)."""
+    pytest.importorskip("nutpie")
+    pelts = lynx_hare()
+
+    def f(u, p, t):
+        hare, lynx = u
+        return [
+            (p["alpha"] - p["beta"] * lynx) * hare,
+            (p["delta"] * hare - p["gamma"]) * lynx,
+        ]
+
+    rates = {"alpha": 0.55, "beta": 0.028, "gamma": 0.80, "delta": 0.024}
+    problem = sml.ODEProblem(f, pelts.u[0], (0.0, 20.0), rates)
+    found = nuts(
+        problem,
+        (pelts.t - 1900.0, pelts.u),
+        likelihood="lognormal",
+        prior={**{k: Normal(None, 0.5) for k in rates}, "sigma": Normal(-1.0, 1.0)},
+        transforms=positive,
+        fit_u0=True,
+        u0_transform=positive,
+        draws=250,
+        tune=250,
+        chains=2,
+        engine="native",
+    )
+    assert found.diagnostics["largest_rhat"] < 1.05
+    published = {
+        "alpha": (0.55, 0.07),
+        "beta": (0.028, 0.004),
+        "gamma": (0.80, 0.09),
+        "delta": (0.024, 0.004),
+    }
+    for name, (mean, sd) in published.items():
+        assert found.quantities[name].mean() == pytest.approx(mean, abs=0.25 * sd), name
+        assert found.quantities[name].std() == pytest.approx(sd, rel=0.25), name
+    for i in range(2):
+        assert found.quantities[f"sigma[{i}]"].mean() == pytest.approx(0.25, abs=0.03)
 
 
 # -- predictions ----

@@ -102,3 +102,48 @@ def test_robertson_fit_on_other_noise(example):
         result = script["fit"](*script["measured"](60, "native", seed), "native")
         for name, value in script["TRUE"].items():
             assert result.p[name] == pytest.approx(value, rel=0.01), (seed, name)
+
+
+def test_discover_lotka_volterra(example):
+    module = example("discover_lotka_volterra")
+    (found,) = module["main"](["--short", "--engine", "native"])
+    assert module["relative_error"](found) < 0.02
+    assert_picture("discover_lotka_volterra")
+
+
+def test_sparse_regression(example):
+    table = example("sparse_regression")["main"](["--short"])
+    for name, values in table.items():
+        assert values[0, 0, 0] < 1e-5, name  # without noise
+        assert values[0, 0, 1] == 0.0, name
+    weak = table["weak form"][:, 0]
+    assert weak[:5, 0].max() < 0.05  # up to 5 % noise
+    assert not weak[:5, 1].any()
+    assert_picture("sparse_regression")
+
+
+def test_where_to_trust(example):
+    on, off = example("where_to_trust")["main"](["--short", "--engine", "native"])
+    for outcome in (on, off):
+        inside, outside = outcome.reach.distance <= 1.0, outcome.reach.distance > 10.0
+        assert np.median(outcome.error[inside]) < 0.2 * np.median(outcome.error[outside])
+    assert 3.0 < on.reach.leaves < 3.3
+    assert_picture("where_to_trust")
+
+
+def test_robustness(example):
+    known, neural, trained = example("robustness")["main"](["--short", "--engine", "native"])
+    assert known.errors[0] < 0.2 * neural.errors[0]
+    assert trained.report.growth[-1] < neural.report.growth[-1]
+    assert known.report.growth[-1] == pytest.approx(1.945, rel=0.1)  # of the true equations
+    assert_picture("robustness")
+
+
+def test_bayesian_lynx_hare(example):
+    pytest.importorskip("nutpie")
+    found = example("bayesian_lynx_hare")["main"](["--short", "--engine", "native"])
+    assert list(found) == ["deep ensemble", "NUTS", "SGLD", "Laplace", "four rates, NUTS"]
+    for name in ("NUTS", "SGLD", "Laplace"):
+        assert found[name].calibration(0.9) > 0.85, name
+    assert found["NUTS"].noise.mean() == pytest.approx(0.23, abs=0.06)
+    assert_picture("bayesian_lynx_hare")
