@@ -183,8 +183,8 @@ def sgld(
     2011). C is the covariance of Laplace's approximation, so that a step is in units of the
     posterior's width (Girolami and Calderhead, J. R. Stat. Soc. B 73 (2011) 123-214, with the
     metric of the mode). No move is rejected: the samples are off by an error proportional to the
-    step. The drift is tamed (Brosse, Durmus, Moulines and Sabanis, The tamed unadjusted Langevin
-    algorithm, Stochastic Process. Appl. 129 (2019) 3638-3663).
+    step. Where it is steep, the drift is truncated (Roberts and Tweedie, Bernoulli 2 (1996)
+    341-363).
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ def _langevin(
     slope = drift(theta, random)
     for k, size in enumerate(sizes):
         noise = math.sqrt(size) * root @ random.standard_normal(mode.size)
-        moved = theta - 0.5 * size * root @ _tamed(root.T @ slope, size) + noise
+        moved = theta - 0.5 * size * root @ _truncated(root.T @ slope, size) + noise
         try:
             with np.errstate(all="ignore"):
                 slope = drift(moved, random)
@@ -379,10 +379,10 @@ def _near_zero(size: int, seed: Any) -> Array:
     return _JITTER * np.random.default_rng(seed).standard_normal(size)
 
 
-def _tamed(slope: Array, size: float) -> Array:
+def _truncated(slope: Array, size: float) -> Array:
     """The drift, at most 1/size long: where it is steep, a move must not throw the chain off."""
-    tamed: Array = slope / (1.0 + size * np.linalg.norm(slope))
-    return tamed
+    shortened: Array = slope * min(1.0, 1.0 / (size * float(np.linalg.norm(slope)) + 1e-300))
+    return shortened
 
 
 def _generator(seed: Any) -> np.random.Generator:
