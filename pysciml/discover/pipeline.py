@@ -240,7 +240,8 @@ def discover(
     }
     sampled = _sample(law, trained, apply, count, (inputs, outputs), solver | {"engine": engine})
     regression = regress(sampled, library)
-    search = _Search(law, data, trained, regression, fixed, {**settings, "u0": u0})
+    quiet = {**settings, "u0": u0, "progress": False}
+    search = _Search(law, data, trained, regression, fixed, quiet)
     chosen = search.run(sampled, patience, evidence)
     if chosen.fit is None:
         raise ValueError(
