@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -137,7 +138,7 @@ class Discovery:
 def discover(
     law: Callable[..., Any],
     data: Any,
-    network: Any,
+    network: Any = None,
     *,
     u0: Any = None,
     p: Any = None,
@@ -174,7 +175,8 @@ def discover(
     ----------
     law : callable
         `law(u, p, t, unknown)` returns du/dt, in torch operations, and calls `unknown(inputs)`
-        once, with a vector or a list of numbers; it gives a tensor of the unknown quantities.
+        once, with a vector or a list of numbers; it gives a tensor of the unknown quantities. Or a
+        `pysciml.models.UDE` with one network, which brings both.
     data : as for `fit`
     network : nn.Module
         Stands for `unknown` first, such as `pysciml.nn.mlp([2, 32, 2])`.
@@ -209,7 +211,7 @@ def discover(
     """
     from pysciml.nn import functional
 
-    _require_law(law)
+    law, network = _law_and_network(law, network)
     library = as_library(library)
     count, patience = check.as_count(samples, "samples"), check.as_count(patience, "patience")
     evidence = check.as_nonnegative(evidence, "evidence")
@@ -269,15 +271,23 @@ def _problem_of(law: Callable[..., Any], chosen: Candidate, names: Any) -> ODEPr
     return ODEProblem(_with_equation(law, chosen.equation), first.u0, first.tspan, p, names=names)
 
 
-def _require_law(law: Any) -> None:
-    import inspect
+def _law_and_network(law: Any, network: Any) -> tuple[Callable[..., Any], Any]:
+    from torch import nn
 
+    from pysciml.models import UDE
     from pysciml.problems import binds, name_of
 
+    if isinstance(law, UDE):
+        if network is not None:
+            raise ValueError("network must not be given with a UDE, which has its own")
+        if isinstance(law.networks, nn.ModuleDict):
+            raise ValueError("law must be a UDE with one network; this has several")
+        return law.law, law.networks
     check.require_callable(law, "law", _LAW)
     signature = inspect.signature(law)
     if not binds(signature, 4):
         raise TypeError(f"law must be {_LAW}; got {name_of(law)}{signature}")
+    return law, network
 
 
 def _start(tables: Sequence[Any], u0: Any) -> tuple[Any, Any]:

@@ -73,9 +73,13 @@ class UDE(Model):
             raise TypeError("networks must be one nn.Module for f(u, p, t); got a dict")
 
     def forward(self, u: Tensor, p: Any, t: Tensor) -> Tensor:
+        return self.law(u, p, t, self.networks)
+
+    def law(self, u: Tensor, p: Any, t: Tensor, networks: Any) -> Tensor:
+        """The right-hand side with anything that can be called in the networks' place."""
         if self.calls_networks:
-            return as_tensor(self.f(u, p, t, self.networks))
-        known, learned = as_tensor(self.f(u, p, t)), self.networks(u)
+            return as_tensor(self.f(u, p, t, networks))
+        known, learned = as_tensor(self.f(u, p, t)), networks(u)
         if self.terms is None:
             return known + learned.reshape(u.shape)
         rows = list(known.unbind(0))

@@ -9,6 +9,7 @@ import pytest
 
 import pysciml as sml
 from pysciml.discover import discover, polynomial, sr3
+from pysciml.models import UDE
 
 U0 = [0.44249296, 4.6280594]
 FAST = {"engine": "native", "progress": False}
@@ -104,7 +105,31 @@ def test_another_regression_and_rates_that_are_fitted(clean):
     assert found.equation.p["y1"]["x*y"] == pytest.approx(0.8, rel=0.05)
 
 
+def test_of_a_ude_whose_network_is_added_to_one_term(clean):
+    """All of the predators' equation is known, so the prey's unknown part is one number."""
+
+    def known(u, p, t):
+        x, y = u
+        return [1.3 * x, 0.8 * x * y - 1.8 * y]
+
+    model = UDE(known, sml.nn.mlp([2, 16, 1], "tanh"), terms=[0])
+    found = discover(model, observed(clean, 2), u0=U0, names=["x", "y"], **FAST)
+    assert found.equation.p == {"y": {"x*y": pytest.approx(-0.9, rel=0.02)}}
+    equation, _ = found.extrapolate(12.0, saveat=0.1)
+    assert np.abs(equation.u - clean.u).max() < 0.25
+
+
 WRONG_CALLS = [
+    (
+        {"law": UDE(truth, sml.nn.mlp([2, 2]))},
+        ValueError,
+        "network must not be given with a UDE, which has its own",
+    ),
+    (
+        {"law": UDE(law, {"a": sml.nn.mlp([2, 2])}), "network": None},
+        ValueError,
+        "law must be a UDE with one network; this has several",
+    ),
     ({"law": lambda u, p, t: u}, TypeError, "law must be a function f(u, p, t, unknown)"),
     ({"law": 3}, TypeError, "law must be a function f(u, p, t, unknown) that calls"),
     ({"samples": 0}, ValueError, "samples must be a whole number >= 1; got 0"),
