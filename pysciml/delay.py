@@ -59,6 +59,7 @@ class DDEProblem(Problem):
     __slots__ = ("constant_lags", "neutral")
 
     kind = "DDEProblem"
+    mass_matrix = None
     has_derivatives = False
     _source: DelaySource
 

@@ -52,6 +52,7 @@ class CapturedDelays:
         self.rhs = capture(with_past, x0, p, t0, u0.shape)
         self.constant, self.dependent = _sorted_lags(self.times)
         self.history = _captured_history(h, self.times)
+        self.native: Any = None  # what the native engine made of it
 
     @cached_property
     def jac(self) -> Program:

@@ -28,8 +28,8 @@ NAMES = tuple(_HOMES)
 
 #: The engines that have each kind of problem, the one that "auto" takes first.
 _HAVE = {"ODEProblem": NAMES, "SDEProblem": ("native", "torch")}
-_HAVE |= dict.fromkeys(("DAEProblem", "DDEProblem"), ("julia",))
-_HAVE |= dict.fromkeys(("BVProblem", "TwoPointBVProblem"), ("native",))
+_HAVE |= {"DAEProblem": ("julia",), "DDEProblem": ("julia", "native")}
+_HAVE |= dict.fromkeys(("BVProblem", "TwoPointBVProblem"), ("native", "julia"))
 _HAVE |= dict.fromkeys(("JumpProblem", "DiscreteProblem"), ("native",))
 _HAVE_EVENTS = ("native",)
 _HAVE_SYMPLECTIC = ("native",)

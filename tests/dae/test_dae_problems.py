@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import pysciml as sml
+from pysciml.engines import availability
 
 
 def test_residual_and_its_jacobian():
@@ -70,5 +71,8 @@ def test_engines_without_implicit_equations_say_so():
     for engine in ("native", "torch"):
         with pytest.raises(sml.UnsupportedError, match='has no DAEProblem; engine="julia" has'):
             sml.solve(problem, engine=engine)
+    if not availability("julia").ready:
+        with pytest.raises(sml.EngineUnavailableError, match='DAEProblem needs engine="julia"'):
+            sml.solve(problem)
     with pytest.raises(sml.UnsupportedError, match=r"no derivatives.* of a DAEProblem"):
         sml.gradient(problem, lambda u: u.sum())

@@ -141,11 +141,12 @@ def test_lags_are_checked_at_the_parameters():
 
 
 def test_engines_without_delays_say_so():
-    for engine in ("native", "torch"):
-        with pytest.raises(sml.UnsupportedError, match='has no DDEProblem; engine="julia" has'):
-            sml.solve(cases.linear(), engine=engine)
+    with pytest.raises(sml.UnsupportedError, match='"torch" has no DDEProblem; engine="julia" and'):
+        sml.solve(cases.linear(), engine="torch")
     with pytest.raises(sml.UnsupportedError, match=r"no derivatives.* of a DDEProblem"):
         sml.gradient(cases.linear(), lambda u: u.sum())
-    if not availability("julia").ready:
-        with pytest.raises(sml.EngineUnavailableError, match='DDEProblem needs engine="julia"'):
-            sml.solve(cases.linear())
+
+
+def test_auto_takes_what_there_is():
+    expected = "julia" if availability("julia").ready else "native"
+    assert sml.solve(cases.linear()).engine == expected

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pysciml.boundary import BVProblem
+from pysciml.delay import DDEProblem
 from pysciml.engines.base import (
     AdjointOptions,
     Array,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pysciml.engines.native.methods import Method
     from pysciml.problems import ODEProblem
 
-    _Problem = ODEProblem | SDEProblem | JumpProblem | DiscreteProblem | BVProblem
+    _Problem = ODEProblem | SDEProblem | JumpProblem | DiscreteProblem | BVProblem | DDEProblem
 
 _DISCRETE = "DiscreteAdjoint"
 
@@ -62,6 +63,8 @@ class NativeEngine:
             return (*methods.NAMES, *of_sdes.NAMES, *of_jumps.NAMES, *of_bvps.NAMES)
         if kind == "ODEProblem":
             return methods.NAMES
+        if kind == "DDEProblem":
+            return methods.EXPLICIT_NAMES
         if kind in ("BVProblem", "TwoPointBVProblem"):
             return of_bvps.NAMES
         return of_sdes.NAMES if kind == "SDEProblem" else of_jumps.NAMES
@@ -88,6 +91,9 @@ class NativeEngine:
         For a BVProblem, None is Collocation, whose first steps are of the length `dt`; "Shooting"
         takes a method for its initial value problems, "Shooting(Vern7)".
 
+        A DDEProblem with constant lags is solved by the explicit methods; None is Tsit5, for
+        tolerances below 1e-8 Vern7.
+
         Raises ValueError for an unknown method or option, UnsupportedError for what only another
         engine has. A KeyboardInterrupt carries what was computed so far as `partial`.
         """
@@ -103,6 +109,10 @@ class NativeEngine:
             from pysciml.engines.native import boundary
 
             return boundary.solve(self, problem, alg, options)
+        if isinstance(problem, DDEProblem):
+            from pysciml.engines.native import delay
+
+            return delay.solve(problem, alg, options)
         if alg is None:
             alg = _default(problem, options)
         method = None if options.algorithm else self._plain.get(alg)
@@ -135,7 +145,7 @@ class NativeEngine:
             from pysciml.engines.native import jumps
 
             return jumps.solve_many(problem, alg, options, batch, out, stop)
-        if isinstance(problem, BVProblem):
+        if isinstance(problem, (BVProblem, DDEProblem)):
             return solve_each(self, problem, alg, options, batch, out, stop)
         from pysciml.engines.native import ensemble
 

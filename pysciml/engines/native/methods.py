@@ -42,7 +42,8 @@ _AUTO = {
 }
 # Any: a symplectic method has a driver of its own, and nothing else sees its tableau
 _SYMPLECTIC: Mapping[str, Any] = SYMPLECTIC
-NAMES = (*_EXPLICIT, *_IMPLICIT, *_AUTO, *_SYMPLECTIC)
+EXPLICIT_NAMES = tuple(_EXPLICIT)
+NAMES = (*EXPLICIT_NAMES, *_IMPLICIT, *_AUTO, *_SYMPLECTIC)
 
 # Methods of OrdinaryDiffEq and its sisters that a user may well ask for by name.
 _ELSEWHERE = frozenset(

@@ -209,11 +209,21 @@ def _call_gbtrs(typingctx, address, sizes, a, a_at, pivots, b, b_at):  # type: i
     return types.void(types.intp, sizes, a, types.intp, pivots, b, types.intp), codegen
 
 
+def _pointer(typingctx, address):  # type: ignore[no-untyped-def]
+    """The address as a pointer, for `numba.carray`."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(types.int64), codegen
+
+
 # mypy takes the typing context for an argument of the caller.
 call_rhs = cast(Any, intrinsic(_call_rhs))
 call_rhs_at = cast(Any, intrinsic(_call_rhs_at))
 call_jvp = cast(Any, intrinsic(_call_jvp))
 call_jvp_at = cast(Any, intrinsic(_call_jvp_at))
+pointer = cast(Any, intrinsic(_pointer))
 load = cast(Any, intrinsic(_load))
 store = cast(Any, intrinsic(_store))
 call_getrf = cast(Any, intrinsic(_call_getrf))
