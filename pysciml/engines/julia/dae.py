@@ -9,7 +9,7 @@ import numpy as np
 from pysciml.engines.base import Array, SolveOptions
 from pysciml.engines.julia import session
 from pysciml.engines.julia.methods import IMPLICIT, refused
-from pysciml.engines.julia.model import JuliaModel
+from pysciml.engines.julia.model import JuliaModel, Plan
 
 if TYPE_CHECKING:
     from pysciml.dae import DAEProblem
@@ -33,7 +33,7 @@ class ImplicitModel(JuliaModel):
     def key(problem: Any) -> Any:
         return problem.differential_vars.tobytes()
 
-    def start(self, problem: Any) -> Array:
+    def start(self, problem: Any, plan: Plan) -> Array:
         found: Array = problem.start
         return found
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _CLASSES = {
     "ODEProblem": ("pysciml.engines.julia.model", "JuliaModel"),
+    "BVProblem": ("pysciml.engines.julia.boundary", "BoundaryModel"),
+    "TwoPointBVProblem": ("pysciml.engines.julia.boundary", "BoundaryModel"),
     "DAEProblem": ("pysciml.engines.julia.dae", "ImplicitModel"),
     "DDEProblem": ("pysciml.engines.julia.delay", "DelayedModel"),
 }

@@ -84,7 +84,7 @@ class JuliaModel:
         if kind == "krylov":
             self.compile("jvp")
 
-    def start(self, problem: Any) -> Array:
+    def start(self, problem: Any, plan: Plan) -> Array:
         """What a solve starts from."""
         found: Array = problem.u0_flat
         return found
@@ -110,7 +110,7 @@ class JuliaModel:
 
     def run(self, handle: Any, problem: Problem, plan: Plan, full: bool) -> tuple[RawSolution, Any]:
         """Solve by Julia's Plan or Recipe; also returns what Julia's `solve` leaves behind."""
-        u0, p = _flat(self.start(problem)), _flat(problem.p_flat)
+        u0, p = _flat(self.start(problem, plan)), _flat(problem.p_flat)
         t0, t1 = problem.tspan
         facts = np.zeros(12, np.int64)  # the last two are floats: where the solve has got to
         at = _at(facts)
@@ -156,7 +156,7 @@ class JuliaModel:
 
     def _new_plan(self, alg: str | None, options: SolveOptions) -> Plan:
         if alg is not None:
-            check_algorithm(alg, known_algorithms)
+            self._check_name(alg)
         method = self._method(alg, options)
         kind = str(self._julia.needs(method, self.n))
         if isinstance(options.reltol, np.ndarray) and kind != "explicit":
@@ -190,6 +190,9 @@ class JuliaModel:
         room = _FIRST_ROOM if options.saveat is None else len(options.saveat)
         title = str(self._julia.title(method))
         return Plan(handle, title, width, dense, room, options.maxiters)
+
+    def _check_name(self, alg: str) -> None:
+        check_algorithm(alg, known_algorithms)
 
     def _method(self, alg: str | None, options: SolveOptions) -> Any:
         name = alg or ("Rodas5P" if self._has_mass else "")  # explicit methods take no mass matrix
@@ -230,6 +233,7 @@ class Plan:
     dense: bool
     room: int
     maxiters: int
+    points: int = 0  # of the guess that a boundary value problem starts from
 
 
 @lru_cache(maxsize=1)
