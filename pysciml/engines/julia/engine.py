@@ -73,6 +73,10 @@ class JuliaEngine:
     def solve(self, problem: Problem, alg: str | None, options: SolveOptions) -> RawSolution:
         """Solve; see `pysciml.solve`. Ctrl-C raises KeyboardInterrupt and leaves Julia running."""
         model = self.model(problem)
+        if options.events:
+            from pysciml.engines.julia.events import watched
+
+            model = watched(model, options.events, problem.tspan)
         return model.solve(problem, model.plan(alg, options), self.specialize == "full")
 
     def sensealgs(self) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pysciml.engines.base import Array
-from pysciml.engines.native.events import Function, Happening
+from pysciml.engines.events import Happening
+from pysciml.engines.native.events import Function
 from pysciml.errors import UnsupportedError
 from pysciml.events import ContinuousEvent, Event, ManifoldProjection, Positive
 
