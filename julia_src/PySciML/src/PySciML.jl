@@ -18,7 +18,8 @@ using FunctionWrappers: FunctionWrapper
 using LinearAlgebra: I, Diagonal, Symmetric, cholesky!, isdiag, issuccess
 using LinearSolve: LinearSolve
 using OrdinaryDiffEqBDF: OrdinaryDiffEqBDF, FBDF
-using OrdinaryDiffEqCore: OrdinaryDiffEqCore, CompositeAlgorithm, DAEAlgorithm
+using OrdinaryDiffEqCore: OrdinaryDiffEqCore, CompositeAlgorithm, DAEAlgorithm, ODEIntegrator,
+    modify_dt_for_tstops!
 using OrdinaryDiffEqDefault: OrdinaryDiffEqDefault, DefaultODEAlgorithm
 using OrdinaryDiffEqRosenbrock: OrdinaryDiffEqRosenbrock, Rodas5P, Rosenbrock23
 using OrdinaryDiffEqTsit5: OrdinaryDiffEqTsit5, Tsit5

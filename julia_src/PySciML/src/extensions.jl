@@ -57,6 +57,13 @@ A plan with the adjoint method that differentiates it, by name, for `solve` and 
 function recipe end
 
 """
+    saving_at(recipe, times) -> Recipe
+
+The same, but what it saves are the states at `times`.
+"""
+function saving_at end
+
+"""
     tape(recipe, u0, p, t0, t1, full) -> Tape
 
 Solve. The tape has the saved `times` and `states`, the `retcode`, and what `pull!` needs.

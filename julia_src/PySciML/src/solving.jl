@@ -171,9 +171,20 @@ function start(
         tstops = plan.tstops, verbose = QUIET, own_options(f)..., more...,
     )
     # zero would be taken for a step size
-    plan.dt == 0.0 && return CommonSolve.init(problem, alg; options...)
-    return CommonSolve.init(problem, alg; options..., dt = plan.dt)
+    integrator = plan.dt == 0.0 ? CommonSolve.init(problem, alg; options...) :
+        CommonSolve.init(problem, alg; options..., dt = plan.dt)
+    cut_first_step!(integrator)
+    return integrator
 end
+
+"""
+Shorten the first step to the first of the `tstops`.
+
+OrdinaryDiffEqCore 4.15 does that itself, but then interpolates in that step as if it had not been
+shortened: what is saved inside it, and what callbacks see, is wrong (for Rodas5P by percents).
+"""
+cut_first_step!(integrator) = nothing
+cut_first_step!(integrator::ODEIntegrator) = modify_dt_for_tstops!(integrator)
 
 function report!(facts::Vector{Int}, reached::Int, integrator, watch = nothing)
     sol = integrator.sol

@@ -87,10 +87,13 @@ class JuliaEngine:
         self, problem: ODEProblem, alg: str | None, options: SolveOptions, adjoint: AdjointOptions
     ) -> tuple[RawSolution, Pullback]:
         """Solve, and keep what an adjoint method needs. The first call loads SciMLSensitivity."""
+        solve: Any = adjoints.solve_with_pullback
+        if options.events:
+            from pysciml.engines.julia import event_adjoint
+
+            solve = event_adjoint.solve_with_pullback
         full = self.specialize == "full"
-        return adjoints.solve_with_pullback(
-            self.model(problem), problem, alg, options, adjoint, full
-        )
+        return solve(self.model(problem), problem, alg, options, adjoint, full)
 
     def minimise(
         self, objective: Objective, theta0: Array, stages: Sequence[Stage], report: Report

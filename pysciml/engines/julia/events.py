@@ -58,6 +58,7 @@ class WatchedModel(JuliaModel):
         compiled: EventFunctions = model.kept(
             ("events", events), lambda: EventFunctions(model, events)
         )
+        self.events = compiled.captured
         self._times, which = _schedule(events, tspan)
         conditions = list(compiled.captured.conditions)
         handle = session.module().WatchedModel(

@@ -213,9 +213,7 @@ class JuliaModel:
 
         return interpolate
 
-    def _message(
-        self, retcode: str, plan: Plan, outcome: Any, reached: Array, t1: float
-    ) -> str:
+    def _message(self, retcode: str, plan: Plan, outcome: Any, reached: Array, t1: float) -> str:
         if retcode in SUCCESSFUL:
             return ""
         t, dt = reached.tolist()

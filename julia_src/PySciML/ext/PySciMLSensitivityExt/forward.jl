@@ -22,6 +22,11 @@ function PySciML.recipe(plan::Plan, method, checkpointing, abstol, reltol)
     )
 end
 
+function PySciML.saving_at(r::Recipe, times)
+    plan = with(r.plan; saveat = Vec(times), save_everystep = true, dense = false)
+    return Recipe(plan, r.method, r.checkpointing, r.abstol, r.reltol)
+end
+
 "What an adjoint runs along: a solution with dense output, or with the saved states alone."
 struct Trajectory{S}
     solution::S
