@@ -31,7 +31,7 @@ _HAVE = {"ODEProblem": NAMES, "SDEProblem": ("native", "torch")}
 _HAVE |= {"DAEProblem": ("julia",), "DDEProblem": ("julia", "native")}
 _HAVE |= dict.fromkeys(("BVProblem", "TwoPointBVProblem"), ("native", "julia"))
 _HAVE |= dict.fromkeys(("JumpProblem", "DiscreteProblem"), ("native",))
-_HAVE_EVENTS = ("native",)
+_HAVE_EVENTS = ("julia", "native")
 _HAVE_SYMPLECTIC = ("native",)
 
 _log = logging.getLogger("pysciml")

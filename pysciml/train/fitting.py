@@ -197,7 +197,7 @@ def fit(
         bar,
         save,
         check.as_count(checkpoint_every, "checkpoint_every"),
-        in_python=save is not None or load is not None or ball is not None,
+        in_python=bool(problem.events) or save is not None or load is not None or ball is not None,
         adversarial=ball,
     )
     if load is not None:

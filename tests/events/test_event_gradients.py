@@ -24,13 +24,13 @@ def last_state(u):
 
 @pytest.mark.parametrize("checkpointing", (False, True))
 @pytest.mark.parametrize("alg", ("Tsit5", "Vern7", "Rodas5P", "AutoTsit5(Rodas5P)"))
-def test_a_bouncing_ball(alg: str, checkpointing: bool) -> None:
+def test_a_bouncing_ball(engine: str, alg: str, checkpointing: bool) -> None:
     value, expected = exact_gradient(
         lambda u: last_state(u[None]), (1.0, 0.3, BALL["g"], BALL["e"])
     )
     steps = {"dtmax": 0.002} if checkpointing else {}  # more than one checkpoint
     found = sml.gradient(
-        ball(), last_state, alg, "native", [1.0, 2.5], checkpointing=checkpointing, **TIGHT, **steps
+        ball(), last_state, alg, engine, [1.0, 2.5], checkpointing=checkpointing, **TIGHT, **steps
     )
     assert len(found.solution.events[0].t) == 4
     assert found.value == pytest.approx(value, rel=1e-9)
@@ -38,7 +38,7 @@ def test_a_bouncing_ball(alg: str, checkpointing: bool) -> None:
     assert found.sensealg == "adjoint"
 
 
-def test_states_between_the_bounces() -> None:
+def test_states_between_the_bounces(engine: str) -> None:
     times = [0.2, 0.6, 1.3, 2.0]
     weights = np.array([1.0, -2.0, 3.0, 0.5])
     expected = np.zeros(4)
@@ -48,7 +48,7 @@ def test_states_between_the_bounces() -> None:
         )
     found = sml.gradient(
         ball(), lambda u: (torch.from_numpy(weights) * u[:, 0] * u[:, 1]).sum(), "Tsit5",
-        "native", times, **TIGHT,
+        engine, times, **TIGHT,
     )  # fmt: skip
     assert [*found.u0, found.p["g"], found.p["e"]] == pytest.approx(expected.tolist(), rel=1e-7)
 
@@ -56,13 +56,13 @@ def test_states_between_the_bounces() -> None:
 @pytest.mark.parametrize(
     "saved", ({"saveat": 0.1}, {"save_everystep": False}, {}), ids=("saveat", "ends", "steps")
 )
-def test_the_time_of_a_terminal_event(saved: dict[str, float]) -> None:
+def test_the_time_of_a_terminal_event(engine: str, saved: dict[str, float]) -> None:
     """The third component is the time, whose derivatives at the ground are known."""
     ground = sml.ContinuousEvent(lambda u, p, t: u[0], terminal=True)
     problem = sml.ODEProblem(
         lambda u, p, t: [u[1], -p, 1.0], [1.0, 0.3, 0.0], (0.0, 2.5), 9.81, events=[ground]
     )
-    found = sml.gradient(problem, lambda u: u[-1, 2], "Tsit5", "native", **saved, **TIGHT)
+    found = sml.gradient(problem, lambda u: u[-1, 2], "Tsit5", engine, **saved, **TIGHT)
     x, v, g = (torch.tensor(a, dtype=torch.float64, requires_grad=True) for a in (1.0, 0.3, 9.81))
     time = (v + torch.sqrt(v * v + 2.0 * g * x)) / g
     expected = [a.item() for a in torch.autograd.grad(time, (x, v, g))]
@@ -72,11 +72,11 @@ def test_the_time_of_a_terminal_event(saved: dict[str, float]) -> None:
     assert [*found.u0[:2], found.p] == pytest.approx(expected, rel=1e-9)
 
 
-def test_an_affect_before_the_end() -> None:
+def test_an_affect_before_the_end(engine: str) -> None:
     """A terminal event with an affect: the speed after the bounce, e sqrt(v^2 + 2 g x)."""
     ground = sml.ContinuousEvent(BOUNCE.condition, BOUNCE.affect, terminal=True)
     problem = sml.ODEProblem(falling, [1.0, 0.3], (0.0, 2.5), BALL, events=[ground])
-    found = sml.gradient(problem, lambda u: u[-1, 1], "Tsit5", "native", [0.1], **TIGHT)
+    found = sml.gradient(problem, lambda u: u[-1, 1], "Tsit5", engine, [0.1], **TIGHT)
     x, v, g, e = 1.0, 0.3, BALL["g"], BALL["e"]
     speed = np.sqrt(v * v + 2 * g * x)
     assert found.value == pytest.approx(e * speed, rel=1e-10)
@@ -84,13 +84,13 @@ def test_an_affect_before_the_end() -> None:
     assert [found.p["g"], found.p["e"]] == pytest.approx([e * x / speed, speed], rel=1e-8)
 
 
-def test_doses() -> None:
+def test_doses(engine: str) -> None:
     """The amount after doses at 0, 1 and 3 is a sum of exponentials."""
     doses = np.array([0.0, 1.0, 3.0])
     problem = decay((0.0, 3.0), u0=0.5, events=[sml.PresetTimes(doses, dosed)])
     for options in ({}, {"checkpointing": True, "dtmax": 0.01}):
         found = sml.gradient(
-            problem, lambda u: u[0] + u[1], "Tsit5", "native", [2.0, 3.0], **TIGHT, **options
+            problem, lambda u: u[0] + u[1], "Tsit5", engine, [2.0, 3.0], **TIGHT, **options
         )
         k, dose, by_k, by_dose, by_u0 = 0.7, 2.0, 0.0, 0.0, 0.0
         for t in (2.0, 3.0):
@@ -134,16 +134,16 @@ _PADDLE = sml.ODEProblem(
 
 
 @pytest.mark.parametrize("alg", ("Vern7", "Rodas5P"))
-def test_everything_that_depends_on_time_and_parameters(alg: str) -> None:
+def test_everything_that_depends_on_time_and_parameters(engine: str, alg: str) -> None:
     def value(u0, p) -> float:
         sol = sml.solve(
-            paddle_problem(u0, p), "Vern7", "native", [1.1, 2.2], abstol=1e-13, reltol=1e-13
+            paddle_problem(u0, p), "Vern7", engine, [1.1, 2.2], abstol=1e-13, reltol=1e-13
         )
         assert [len(each.t) for each in sol.events] == [6, 4]
         return float((sol.u**2).sum())
 
     found = sml.gradient(
-        paddle_problem(), lambda u: (u**2).sum(), alg, "native", [1.1, 2.2], abstol=1e-11,
+        paddle_problem(), lambda u: (u**2).sum(), alg, engine, [1.1, 2.2], abstol=1e-11,
         reltol=1e-11,
     )  # fmt: skip
     step = 1e-5
@@ -167,13 +167,13 @@ def test_checkpoints_change_nothing() -> None:
     assert (found[0] == found[1]).all()
 
 
-def test_a_regular_mass_matrix_and_steps_backwards() -> None:
+def test_a_regular_mass_matrix_and_steps_backwards(engine: str) -> None:
     """2 x' = 2 v, 4 v' = -4 g, from the ground back to the start."""
     problem = sml.ODEProblem(
         lambda u, p, t: [2.0 * u[1], -4.0 * p["g"]], [1.0, -0.3], (0.0, -2.5), BALL,
         mass_matrix=[[2.0, 0.0], [0.0, 4.0]], events=[BOUNCE],
     )  # fmt: skip
-    found = sml.gradient(problem, last_state, "Rodas5P", "native", [-2.5], **TIGHT)
+    found = sml.gradient(problem, last_state, "Rodas5P", engine, [-2.5], **TIGHT)
     # in the reversed time the ball falls from the same height with the opposite speed
     _, expected = exact_gradient(lambda u: last_state(u[None]), (1.0, 0.3, 9.81, 0.8))
     assert found.u0 == pytest.approx([expected[0], -expected[1]], rel=1e-7)
@@ -194,17 +194,17 @@ def test_discrete_events_are_at_fixed_times() -> None:
     assert found.p["k"] == pytest.approx(3.0 * factor**3 * slope, rel=1e-12)
 
 
-def test_parameters_are_fitted_through_events() -> None:
+def test_parameters_are_fitted_through_events(engine: str) -> None:
     """The restitution, from where the ball is seen."""
     times = np.linspace(0.1, 2.4, 24)
-    seen = sml.solve(ball(e=0.75), engine="native", saveat=times, **TIGHT).u
+    seen = sml.solve(ball(e=0.75), engine=engine, saveat=times, **TIGHT).u
     first = sml.ODEProblem(
         falling, [1.0, 0.3], (0.0, 2.5), {**BALL, "e": 0.8}, names=["x", "v"], events=[BOUNCE]
     )
     found = sml.fit(
         first,
         (times, seen),
-        engine="native",
+        engine=engine,
         fixed=["g"],
         optimisers=sml.train.LBFGS(40),
         progress=False,

@@ -107,8 +107,8 @@ WRONG_CALLS = [
     (
         lambda: solve(sml.Positive(), adaptive=False, dt=0.1),
         ValueError,
-        "Positive needs an adaptive step, to try again with half of it; Tsit5 runs with a fixed "
-        "one",
+        "Positive needs an adaptive step, to try again with a smaller one; Tsit5 runs with a "
+        "fixed one",
     ),
     (
         lambda: sml.solve(oscillator(), events=BOUNCE),
@@ -133,12 +133,7 @@ WRONG_CALLS = [
     (
         lambda: sml.solve(ball(), engine="torch"),
         sml.UnsupportedError,
-        'engine="torch" has no events; engine="native" has',
-    ),
-    (
-        lambda: sml.solve(oscillator(), engine="julia", events=[BOUNCE]),
-        sml.UnsupportedError,
-        'engine="julia" has no events; engine="native" has',
+        'engine="torch" has no events; engine="julia" and engine="native" have',
     ),
     (
         lambda: sml.solve(
@@ -202,9 +197,7 @@ def test_a_condition_that_branches_shows_its_line() -> None:
 
 def test_an_affect_that_is_not_finite_says_when() -> None:
     event = sml.PresetTimes([1.0], lambda u, p, t: torch.log(u - 10.0))
-    with pytest.raises(
-        sml.SolveError, match="The affect of an event gave a state that is not finite"
-    ):
+    with pytest.raises(sml.SolveError, match="affect of an event gave a state that is not finite"):
         solve(event)
     sol = solve(event, raise_on_failure=False)
     assert sol.retcode == "Unstable"

@@ -171,6 +171,15 @@ def test_few_saved_times_and_many_checkpoints() -> None:
     np.testing.assert_allclose(checkpointed, plain, rtol=1e-7)
 
 
+@pytest.mark.parametrize("sensealg", FOR_STIFF)
+@pytest.mark.parametrize("alg", ("Tsit5", "Rodas5P"))
+def test_a_first_step_back_that_is_cut_short(alg: str, sensealg: str) -> None:
+    """Free fall: one long step would do, there and back."""
+    problem = sml.ODEProblem(lambda u, p, t: [u[1], -p[0]], [1.0, 0.3], (0.0, 0.7), [9.81])
+    _, pullback = differentiated(problem, alg, sensealg, 1e-8, np.array([0.7]))
+    assert pullback(np.ones((1, 2))).p[0] == pytest.approx(-0.5 * 0.7**2 - 0.7, rel=1e-9)
+
+
 def test_the_default_method_is_right_where_it_switches() -> None:
     """Van der Pol's equation: stiff on the slow branches, not on the jumps."""
 

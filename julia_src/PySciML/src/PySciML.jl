@@ -11,20 +11,22 @@ Python calls `Model`, `compile_*!`, `plan`, `solve`, `fetch!` and `interpolate!`
 module PySciML
 
 using ADTypes: AutoFiniteDiff
+using BracketingNonlinearSolve: ModAB
 using CommonSolve: CommonSolve
 using DiffEqBase: DEVerbosity
 using FunctionWrappers: FunctionWrapper
-using LinearAlgebra: I, Diagonal, isdiag
+using LinearAlgebra: I, Diagonal, Symmetric, cholesky!, isdiag, issuccess
 using LinearSolve: LinearSolve
 using OrdinaryDiffEqBDF: OrdinaryDiffEqBDF, FBDF
-using OrdinaryDiffEqCore: OrdinaryDiffEqCore, CompositeAlgorithm, DAEAlgorithm
+using OrdinaryDiffEqCore: OrdinaryDiffEqCore, CompositeAlgorithm, DAEAlgorithm, ODEIntegrator,
+    modify_dt_for_tstops!
 using OrdinaryDiffEqDefault: OrdinaryDiffEqDefault, DefaultODEAlgorithm
 using OrdinaryDiffEqRosenbrock: OrdinaryDiffEqRosenbrock, Rodas5P, Rosenbrock23
 using OrdinaryDiffEqTsit5: OrdinaryDiffEqTsit5, Tsit5
 using OrdinaryDiffEqVerner: OrdinaryDiffEqVerner, Vern7
 using PrecompileTools: PrecompileTools
-using SciMLBase: SciMLBase, DAEFunction, DAEProblem, FullSpecialize, ODEFunction, ODEProblem,
-    ReturnCode
+using SciMLBase: SciMLBase, DAEFunction, DAEProblem, FullSpecialize, IntervalNonlinearProblem,
+    ODEFunction, ODEProblem, ReturnCode
 using SciMLLogging: SciMLLogging
 using SparseArrays: SparseArrays, SparseMatrixCSC, nzrange, rowvals, nonzeros, sparse
 using TOML: TOML
@@ -40,6 +42,7 @@ include("model.jl")
 include("algorithms.jl")
 include("solving.jl")
 include("implicit.jl")
+include("events.jl")
 include("tape.jl")
 include("discrete_adjoint.jl")
 include("precompile.jl")

@@ -54,6 +54,22 @@ function workload_implicit()
     return ImplicitModel(model, [1, 0])
 end
 
+workload_condition(out, u, p, t, work) = (out[1] = u[1] - 1.5; nothing)
+workload_rate(out, u, p, t, v, work) = (out[1] = v[1]; nothing)
+workload_affect(out, u, p, t, work) = (out[1] = u[1]; out[2] = 0.5 * u[2]; nothing)
+
+"A continuous event, and one at a given time."
+function workload_events()
+    functions = Model(2, nothing)
+    functions.functions[:values] = (workload_condition, Float64[])
+    functions.functions[:rates] = (workload_rate, Float64[])
+    functions.functions[:affect_0] = (workload_affect, Float64[])
+    functions.functions[:affect_1] = (workload_affect, Float64[])
+    return WatchedModel(
+        workload_model(), functions, [0], [0.0], 10, [0, 1], Int[], Int[], 0, [0.5], [1]
+    )
+end
+
 function workload_solve(model, alg, saveat; u0 = [1.0, 1.0])
     p = [1.0, 0.5]
     info, reached = zeros(Int, 10), zeros(2)
@@ -72,6 +88,7 @@ function workload_solve(model, alg, saveat; u0 = [1.0, 1.0])
             t[1:2] .= (0.25, 0.75)
             interpolate!(outcome, address(t), 2, address(u))
         end
+        model isa WatchedModel && happened(outcome)
     end
     info[1] > 0 || error("the workload failed: " * join(last_error(), ": "))
     return nothing
@@ -126,5 +143,9 @@ PrecompileTools.@compile_workload begin
         )
     end
     foreach(workload_gradient, ("Tsit5", "Vern7", ""))
+    watching = [explicit[1]; default]
+    for saveat in ([0.0, 0.5, 1.0], Float64[]), alg in watching
+        workload_solve(workload_events(), alg, saveat)
+    end
     algorithm_names()
 end

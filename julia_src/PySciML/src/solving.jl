@@ -62,10 +62,11 @@ function plan(
     )
 end
 
-"What a solve left behind, for `fetch!` and `interpolate!`."
+"What a solve left behind, for `fetch!`, `interpolate!` and, with events, `happened`."
 struct Outcome
     solution::Any
     width::Int
+    watch::Any
 end
 
 # layout of the two small arrays that Python reads after each solve
@@ -87,7 +88,7 @@ retcode_index(code) = Int(findfirst(==(code), instances(SciMLBase.ReturnCode.T))
 
 Solve from the state at address `u0` with the parameters at `p`. When `room` points are enough, the
 times go to `t` and the states to `u`, row by row; else `fetch!` does that with the outcome, which
-is returned when it is needed for that or when `keep` is set.
+is returned when it is needed for that, when there are events, or when `keep` is set.
 """
 function solve(
         plan::Plan, u0::Int, p::Int, np::Int, t0::Float64, t1::Float64, info::Int, reached::Int,
@@ -98,12 +99,15 @@ function solve(
         f = function_of(plan.model, plan.kind, full)
         state = copy(unsafe_wrap(Array, Ptr{Float64}(u0), start_size(plan.model)))
         parameters = copy(unsafe_wrap(Array, Ptr{Float64}(p), np))
-        integrator = Base.invokelatest(integrate, f, plan, state, parameters, t0, t1)
-        outcome = Base.invokelatest(report!, facts, reached, integrator)
+        watch = watch_of(plan.model, plan)
+        integrator = Base.invokelatest(
+            integrate, f, plan, state, parameters, t0, t1, CommonSolve.solve!, watching(watch)
+        )
+        outcome = Base.invokelatest(report!, facts, reached, integrator, watch)
         facts[1] > room && return outcome
         fetch!(outcome, t, u)
         facts[10] = 1
-        return keep ? outcome : nothing
+        return keep || watch !== nothing ? outcome : nothing
     catch error
         facts[1] = note(error)
         return nothing
@@ -122,19 +126,27 @@ problem_of(f::ODEFunction, ::AbstractModel, u0::Vec, p::Vec, t0::Float64, t1::Fl
 "Keyword options of `init` that only its kind of problem has."
 own_options(::ODEFunction) = (;)
 
+"What looks for events in a run, if there are any."
+watch_of(::AbstractModel, ::Plan) = nothing
+
+"Keyword options of `init` with which it does."
+watching(::Nothing) = (;)
+
 "How many numbers a solve starts from."
 start_size(model::AbstractModel) = model.n
 
 # Every keyword has the same type in every call, so that the precompiled methods match.
 function integrate(
         f::F, plan::Plan, u0::Vec, p::Vec, t0::Float64, t1::Float64,
-        advance!::A = CommonSolve.solve!
-    ) where {F, A}
+        advance!::A = CommonSolve.solve!, more::M = (;)
+    ) where {F, A, M <: NamedTuple}
     if plan.abstol isa Float64 && plan.reltol isa Float64 && plan.save_idxs === nothing
-        integrator = start(f, plan.alg, plan, plan.abstol, plan.reltol, nothing, u0, p, t0, t1)
+        integrator = start(
+            f, plan.alg, plan, plan.abstol, plan.reltol, nothing, u0, p, t0, t1, more
+        )
     else
         integrator = start(
-            f, plan.alg, plan, plan.abstol, plan.reltol, plan.save_idxs, u0, p, t0, t1
+            f, plan.alg, plan, plan.abstol, plan.reltol, plan.save_idxs, u0, p, t0, t1, more
         )
     end
     advance!(integrator)
@@ -143,8 +155,8 @@ end
 
 function start(
         f::F, alg::A, plan::Plan, abstol, reltol, save_idxs, u0::Vec, p::Vec, t0::Float64,
-        t1::Float64
-    ) where {F, A}
+        t1::Float64, more::M
+    ) where {F, A, M}
     problem = problem_of(f, plan.model, u0, p, t0, t1)
     saveat = plan.saveat
     every = isempty(saveat)
@@ -156,14 +168,25 @@ function start(
         save_end = every || last(saveat) == t1,
         dense = plan.dense, adaptive = plan.adaptive, dtmin = plan.dtmin,
         dtmax = isnan(plan.dtmax) ? abs(t1 - t0) : plan.dtmax, maxiters = plan.maxiters,
-        tstops = plan.tstops, verbose = QUIET, own_options(f)...,
+        tstops = plan.tstops, verbose = QUIET, own_options(f)..., more...,
     )
     # zero would be taken for a step size
-    plan.dt == 0.0 && return CommonSolve.init(problem, alg; options...)
-    return CommonSolve.init(problem, alg; options..., dt = plan.dt)
+    integrator = plan.dt == 0.0 ? CommonSolve.init(problem, alg; options...) :
+        CommonSolve.init(problem, alg; options..., dt = plan.dt)
+    cut_first_step!(integrator)
+    return integrator
 end
 
-function report!(facts::Vector{Int}, reached::Int, integrator)
+"""
+Shorten the first step to the first of the `tstops`.
+
+OrdinaryDiffEqCore 4.15 does that itself, but then interpolates in that step as if it had not been
+shortened: what is saved inside it, and what callbacks see, is wrong (for Rodas5P by percents).
+"""
+cut_first_step!(integrator) = nothing
+cut_first_step!(integrator::ODEIntegrator) = modify_dt_for_tstops!(integrator)
+
+function report!(facts::Vector{Int}, reached::Int, integrator, watch = nothing)
     sol = integrator.sol
     stats = sol.stats
     width = isempty(sol.u) ? 0 : length(first(sol.u))
@@ -179,7 +202,7 @@ function report!(facts::Vector{Int}, reached::Int, integrator)
     facts[10] = 0
     unsafe_store!(Ptr{Float64}(reached), integrator.t, 1)
     unsafe_store!(Ptr{Float64}(reached), integrator.dt, 2)
-    return Outcome(sol, width)
+    return Outcome(sol, width, watch)
 end
 
 "Times and states into NumPy's memory: this is the only copy that they make."
@@ -199,17 +222,27 @@ end
 """
     interpolate!(outcome, times, count, out) -> Int
 
-The states at `count` times at address `times`, row by row to `out`. Zero, or FAILED.
+The states at `count` times at address `times`, row by row to `out`; at the time of an event the
+one after it. Zero, or FAILED.
 """
 function interpolate!(outcome::Outcome, times::Int, count::Int, out::Int)
     try
         at = copy(unsafe_wrap(Array, Ptr{Float64}(times), count))
-        states = Base.invokelatest(outcome.solution, at).u
+        states = Base.invokelatest(states_at, outcome.solution, at)
         Base.invokelatest(copy_out!, at, states, outcome.width, times, out)
         return 0
     catch error
         return note(error)
     end
+end
+
+function states_at(sol, at::Vec)
+    # the end is not asked for from the right: a lazy interpolant would take the last step, for good,
+    # for one of length zero
+    inside = at .!= last(sol.t)
+    states = fill(last(sol.u), length(at))
+    states[inside] = sol(at[inside]; continuity = :right).u
+    return states
 end
 
 "Keep an error for Python, in a few lines, and say which sort it is."

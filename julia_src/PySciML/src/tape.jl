@@ -40,6 +40,12 @@ is_for_stiff(method) = true
 is_for_stiff(::Continuous{:InterpolatingAdjoint}) = false
 is_for_stiff(::Continuous{:BacksolveAdjoint}) = false
 
+"The same, but what it saves are the states at `times`."
+function saving_at(r::Recipe, times)
+    plan = with(r.plan; saveat = Vec(times), save_everystep = true, dense = false)
+    return Recipe(plan, r.method, r.checkpointing, r.abstol, r.reltol)
+end
+
 "What an adjoint runs along: a solution with dense output, or with the saved states alone."
 struct Trajectory{S}
     solution::S

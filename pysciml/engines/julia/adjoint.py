@@ -58,22 +58,27 @@ def solve_with_pullback(
     """See `pysciml.engines.base.Engine.solve_with_pullback`."""
     how = recipe(model, alg, options, adjoint)
     raw, tape = model.run(how.handle, problem, how.plan, full)
-    julia = session.module()
-    n, n_p, points = model.n, problem.p_flat.size, len(raw.t)
+    shape, n_p = (len(raw.t), model.n), problem.p_flat.size
+    return raw, lambda gradient: pulled(tape, checked(gradient, shape), n_p)
 
-    def pullback(gradient: Array) -> Cotangents:
-        w = np.ascontiguousarray(gradient, dtype=np.float64)
-        if w.shape != (points, n):
-            raise ValueError(
-                f"gradient must have the shape of the saved states, ({points}, {n}); got {w.shape}"
-            )
-        u0, p = np.empty(n), np.empty(n_p)
-        code = julia.pull_b(tape, w.ctypes.data, u0.ctypes.data, p.ctypes.data)
-        if code < 0:
-            session.fail(int(code))
-        return Cotangents(u0, p)
 
-    return raw, pullback
+def checked(gradient: Array, shape: tuple[int, int]) -> Array:
+    """The gradient with respect to the saved states, whose shape is given."""
+    w = np.ascontiguousarray(gradient, dtype=np.float64)
+    if w.shape != shape:
+        raise ValueError(
+            f"gradient must have the shape of the saved states, {shape}; got {w.shape}"
+        )
+    return w
+
+
+def pulled(tape: Any, w: Array, n_p: int) -> Cotangents:
+    """From the gradient with respect to a tape's states to those of u0 and p."""
+    u0, p = np.empty(w.shape[1]), np.empty(n_p)
+    code = session.module().pull_b(tape, w.ctypes.data, u0.ctypes.data, p.ctypes.data)
+    if code < 0:
+        session.fail(int(code))
+    return Cotangents(u0, p)
 
 
 def recipe(

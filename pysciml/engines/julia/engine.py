@@ -75,6 +75,10 @@ class JuliaEngine:
     def solve(self, problem: Problem, alg: str | None, options: SolveOptions) -> RawSolution:
         """Solve; see `pysciml.solve`. Ctrl-C raises KeyboardInterrupt and leaves Julia running."""
         model = self.model(problem)
+        if options.events:
+            from pysciml.engines.julia.events import watched
+
+            model = watched(model, options.events, problem.tspan)
         return model.solve(problem, model.plan(alg, options), self.specialize == "full")
 
     def sensealgs(self) -> tuple[str, ...]:
@@ -85,10 +89,13 @@ class JuliaEngine:
         self, problem: ODEProblem, alg: str | None, options: SolveOptions, adjoint: AdjointOptions
     ) -> tuple[RawSolution, Pullback]:
         """Solve, and keep what an adjoint method needs. The first call loads SciMLSensitivity."""
+        solve: Any = adjoints.solve_with_pullback
+        if options.events:
+            from pysciml.engines.julia import event_adjoint
+
+            solve = event_adjoint.solve_with_pullback
         full = self.specialize == "full"
-        return adjoints.solve_with_pullback(
-            self.model(problem), problem, alg, options, adjoint, full
-        )
+        return solve(self.model(problem), problem, alg, options, adjoint, full)
 
     def minimise(
         self, objective: Objective, theta0: Array, stages: Sequence[Stage], report: Report

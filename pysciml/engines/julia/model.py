@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pysciml.engines.base import Array, RawSolution, SolveOptions, Stats
+from pysciml.engines.base import SUCCESSFUL, Array, RawSolution, SolveOptions, Stats
 from pysciml.engines.julia import session
 from pysciml.engines.julia.methods import check_algorithm, known_algorithms, refused
 from pysciml.errors import UnsupportedError
@@ -55,6 +55,11 @@ class JuliaModel:
         """What tells problems of one captured model apart that need different ones of these."""
         mass = problem.mass_matrix
         return None if mass is None else np.asarray(mass).tobytes()
+
+    @property
+    def captured(self) -> Any:
+        """The captured model."""
+        return self._model
 
     @property
     def handle(self) -> Any:
@@ -136,7 +141,7 @@ class JuliaModel:
             retcode=retcode,
             alg=plan.title,
             stats=Stats(nf, njacs, nw, nsolve, naccept, nreject),
-            message="" if retcode == "Success" else _message(facts, t1, plan, retcode),
+            message=self._message(retcode, plan, outcome, facts, t1),
         )
         return raw, outcome
 
@@ -213,6 +218,25 @@ class JuliaModel:
 
         return interpolate
 
+    def _message(
+        self, retcode: str, plan: Plan, outcome: Any, facts: NDArray[np.int64], t1: float
+    ) -> str:
+        if retcode in SUCCESSFUL:
+            return ""
+        t, dt = facts[10:].view(np.float64).tolist()
+        where = f"at t = {t:.6g} of {t1:.6g}, with a last step of {dt:.3g}"
+        return f"{self._why(retcode, plan, outcome)} {where}"
+
+    def _why(self, retcode: str, plan: Plan, outcome: Any) -> str:
+        """What a solve stopped for."""
+        if retcode == "MaxIters":
+            return f"the {plan.maxiters} steps of maxiters were used up"
+        if retcode == "DtLessThanMin":
+            return "the step size fell below its minimum"
+        if retcode == "Unstable":
+            return "the state stopped being finite"
+        return "the solver gave up"
+
     def _call(self, name: str, *args: Any) -> Any:
         """A function of the Julia package; those that end in `!` take the model first."""
         function = getattr(self._julia, name.replace("!", "_b"))
@@ -275,15 +299,3 @@ def _at(array: np.ndarray[Any, Any]) -> int:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
     except (TypeError, ValueError):  # it is read-only, or empty
         return array.ctypes.data
-
-
-def _message(facts: NDArray[np.int64], t1: float, plan: Plan, retcode: str) -> str:
-    t, dt = facts[10:].view(np.float64).tolist()
-    where = f"at t = {t:.6g} of {t1:.6g}, with a last step of {dt:.3g}"
-    if retcode == "MaxIters":
-        return f"the {plan.maxiters} steps of maxiters were used up {where}"
-    if retcode == "DtLessThanMin":
-        return f"the step size fell below its minimum {where}"
-    if retcode == "Unstable":
-        return f"the state stopped being finite {where}"
-    return f"the solver gave up {where}"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pysciml.engines.base import AdjointOptions, Array, Cotangents, RawSolution, SolveOptions
+from pysciml.engines.event_adjoint import EventBackward, Outputs, refuse_corrections
 from pysciml.engines.native import common as c
 from pysciml.engines.native.checkpoints import Recording, Replay, Stretch, log_width
-from pysciml.engines.native.event_adjoint import EventBackward, Outputs, refuse_corrections
 from pysciml.engines.native.explicit_adjoint import ExplicitBackward
 from pysciml.engines.native.run import Workspace, compiled_of, first_chunk
 from pysciml.engines.native.tableau import ExplicitTableau
@@ -129,7 +129,11 @@ class DiscreteAdjoint:
         memory.it[c.I_SAVE] = output + 1
         happening = self._outputs.happened[number]
         if memory.events is None:
-            memory.events = EventBackward(memory.space, self._problem)
+            watched = memory.space.watched
+            assert watched is not None
+            memory.events = EventBackward(
+                watched.captured, watched.events, self._problem.mass_matrix, watched.function
+            )
         by_state, by_p = memory.events(happening, bar[:n], of_rows, self._p)
         ubar[output * n : (output + 1) * n] = by_state
         bar[:n] = 0.0

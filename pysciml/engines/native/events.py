@@ -6,7 +6,6 @@ The integrators look at the conditions (`watch`) and stop at an event; here it h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from numba import njit
 
 from pysciml.codegen.numba import NativeFunction, compile_program
 from pysciml.engines.base import Array
+from pysciml.engines.events import Happening, by_event
 from pysciml.engines.native import common as c
 from pysciml.engines.native import watch as w
 from pysciml.engines.native.common import ENTRY, signature
@@ -148,20 +148,6 @@ class Watched:
         return max((event.interp_points for event in continuous), default=1)
 
 
-@dataclass
-class Happening:
-    """What happened at one time.
-
-    `fired`: (place in the list of events, state before, state after), one after the other;
-    `row_before`, `row_after`: which of the saved states are those before and after, -1 for none.
-    """
-
-    t: float
-    fired: list[tuple[int, Array, Array]]
-    row_before: int = -1
-    row_after: int = -1
-
-
 class EventRun:
     """The events of one run: when they are due, and what has happened so far.
 
@@ -283,24 +269,4 @@ class EventRun:
 
     def found(self) -> tuple[tuple[Array, Array, Array], ...]:
         """By event: the times, the states before and those after."""
-        fired: list[list[tuple[float, Array, Array]]] = [[] for _ in self.watched.events]
-        for happening in self.happened:
-            for i, before, after in happening.fired:
-                fired[i].append((happening.t, before, after))
-        return tuple(
-            (
-                np.array([t for t, _, _ in each]),
-                np.array([before for _, before, _ in each]).reshape(-1, self.watched.n),
-                np.array([after for _, _, after in each]).reshape(-1, self.watched.n),
-            )
-            for each in fired
-        )
-
-
-def check_events(events: Sequence[Event], adaptive: bool, name: str) -> None:
-    """Refuse what a method cannot do."""
-    if not adaptive and any(isinstance(event, Positive) for event in events):
-        raise ValueError(
-            f"Positive needs an adaptive step, to try again with half of it; {name} runs with a "
-            "fixed one"
-        )
+        return by_event(self.happened, len(self.watched.events), self.watched.n)

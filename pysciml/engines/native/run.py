@@ -158,7 +158,7 @@ def _check(problem: ODEProblem, method: Method, options: SolveOptions) -> None:
     """What the method needs is there."""
     first = method.tableaus[0]
     if options.events:
-        from pysciml.engines.native.events import check_events
+        from pysciml.engines.events import check_events
 
         check_events(options.events, options.adaptive and first.adaptive, method.name)
     if problem.mass_matrix is not None and isinstance(first, ExplicitTableau):

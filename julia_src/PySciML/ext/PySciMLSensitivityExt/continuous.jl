@@ -32,12 +32,15 @@ function PySciML.adjoint!(trajectory::Trajectory, r::Recipe{<:Continuous}, full,
     end
     model, implicit = r.plan.model, trajectory.implicit
     f = adjoint_function(model, length(dp), implicit || singular(model), full)
+    tstops = every_other(trajectory.steps, stops)
     λ, gradient = adjoint_sensitivities(
         until(trajectory.solution, last(stops), f), backward_algorithm(implicit);
         sensealg = make_method(METHODS[PySciML.name_of(r.method)], r.checkpointing), t = stops, dgdu_discrete = jumps,
         abstol = r.abstol, reltol = r.reltol, maxiters = max(r.plan.maxiters, 1_000_000),
         dtmax = isnan(r.plan.dtmax) ? abs(last(stops) - first(stops)) : r.plan.dtmax,
-        tstops = every_other(trajectory.steps, stops), verbose = QUIET, initializealg = BrownFullBasicInit(),
+        tstops, verbose = QUIET, initializealg = BrownFullBasicInit(),
+        # with algebraic equations it begins with a tiny step, which is right there
+        (singular(model) ? (;) : (; dt = first_step(stops, tstops)))...,
     )
     jumps.left == 1 || throw(BackwardFailure(PySciML.name_of(r.method), first(stops)))
     mul_mass!(du0, model.mass, λ)
@@ -65,6 +68,15 @@ function every_other(steps::Vec, stops::Vec)
         skipped = !skipped
     end
     return chosen
+end
+
+"""
+The backward solve's first step, as far as where it stops first: a step that it would have to shorten
+there is not interpolated rightly (see `PySciML.cut_first_step!`), and the Gauss adjoints do that.
+"""
+function first_step(stops::Vec, tstops::Vec)
+    t0, t1 = first(stops), last(stops)
+    return minimum(abs(t1 - t) for t in [stops[1:(end - 1)]; tstops] if abs(t - t0) < abs(t1 - t0))
 end
 
 "Times at which the backward solve has to stop, in the order of the forward one, t0 first."

@@ -16,20 +16,21 @@ dt = 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pysciml.engines.base import Array
-from pysciml.engines.native.events import Function, Happening
+from pysciml.engines.events import Happening
 from pysciml.errors import UnsupportedError
 from pysciml.events import ContinuousEvent, Event, ManifoldProjection, Positive
 
 if TYPE_CHECKING:
     from pysciml.capture import Model
-    from pysciml.engines.native.run import Workspace
-    from pysciml.problems import ODEProblem
+    from pysciml.capture.events import CapturedEvents
+
+    Function = Callable[..., Array]
 
 
 def refuse_corrections(events: Sequence[Event]) -> None:
@@ -74,21 +75,30 @@ class Outputs:
 
 
 class EventBackward:
-    """The transposed derivatives of a model's events."""
+    """The transposed derivatives of a model's events.
 
-    def __init__(self, space: Workspace, problem: ODEProblem) -> None:
-        assert space.watched is not None
-        self._n = space.n
-        self._watched = space.watched
-        self._captured = space.watched.captured
-        self._mass = problem.mass_matrix
+    `function(model, name)` is the Program `name` of a captured function, as one of flat arrays.
+    """
+
+    def __init__(
+        self,
+        captured: CapturedEvents,
+        events: Sequence[Event],
+        mass_matrix: Any,
+        function: Callable[[Model, str], Function],
+    ) -> None:
+        self._model = captured.model
+        self._n = captured.model.n
+        self._captured = captured
+        self._events = events
+        self._mass = mass_matrix
+        self._function = function
         if self._mass is not None and np.linalg.matrix_rank(self._mass) < self._n:
             raise UnsupportedError(
                 "gradients through events need a regular mass_matrix: with a singular one the "
                 "slopes at an event are not known"
             )
         self._functions: dict[tuple[Model, str], Function] = {}
-        self._model = space.compiled.model
 
     def __call__(
         self, happening: Happening, mu: Array, ubar: Array, p: Array
@@ -124,7 +134,7 @@ class EventBackward:
         return by_state - gradient[:n], by_p - gradient[n:]
 
     def _is_continuous(self, i: int) -> bool:
-        return isinstance(self._watched.events[i], ContinuousEvent)
+        return isinstance(self._events[i], ContinuousEvent)
 
     def _slope(self, u: Array, p: Array, t: float) -> Array:
         f = self._of(self._model, "f")(u, p, t)
@@ -133,5 +143,5 @@ class EventBackward:
     def _of(self, model: Model, name: str) -> Function:
         key = (model, name)
         if key not in self._functions:
-            self._functions[key] = self._watched.function(model, name)
+            self._functions[key] = self._function(model, name)
         return self._functions[key]

@@ -1,0 +1,17 @@
+"""What only the Julia engine has to see to when it solves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import pysciml as sml
+
+pytestmark = pytest.mark.julia
+
+
+@pytest.mark.parametrize("alg", ("Tsit5", "Vern7", "Rodas5P", "FBDF"))
+def test_what_is_saved_inside_a_first_step_that_is_cut_short(alg: str) -> None:
+    problem = sml.ODEProblem(lambda u, p, t: -u, 1.0, (0.0, 0.2))
+    sol = sml.solve(problem, alg, "julia", 0.005, 1e-3, 1e-3, dt=0.05, tstops=[0.02])
+    assert sol.u == pytest.approx(np.exp(-sol.t), abs=1e-3 if alg == "FBDF" else 1e-5)
