@@ -27,7 +27,7 @@ _HOMES = {
 NAMES = tuple(_HOMES)
 
 #: The engines that have each kind of problem, the one that "auto" takes first.
-_HAVE = {"ODEProblem": NAMES, "SDEProblem": ("native", "torch")}
+_HAVE = {"ODEProblem": NAMES, "SDEProblem": ("native", "julia", "torch")}
 _HAVE |= dict.fromkeys(("DAEProblem", "DDEProblem"), ("julia",))
 _HAVE |= dict.fromkeys(("BVProblem", "TwoPointBVProblem"), ("native",))
 _HAVE |= dict.fromkeys(("JumpProblem", "DiscreteProblem"), ("native",))

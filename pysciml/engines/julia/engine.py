@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from pysciml import validation as check
 from pysciml.engines.base import (
     AdjointOptions,
     Array,
@@ -19,6 +20,7 @@ from pysciml.engines.julia import adjoint as adjoints
 from pysciml.engines.julia import environment, session
 from pysciml.engines.julia.methods import IMPLICIT, known_algorithms
 from pysciml.engines.julia.model import JuliaModel
+from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +34,7 @@ _CLASSES = {
     "ODEProblem": ("pysciml.engines.julia.model", "JuliaModel"),
     "DAEProblem": ("pysciml.engines.julia.dae", "ImplicitModel"),
     "DDEProblem": ("pysciml.engines.julia.delay", "DelayedModel"),
+    "SDEProblem": ("pysciml.engines.julia.stochastic", "StochasticModel"),
 }
 
 
@@ -66,14 +69,17 @@ class JuliaEngine:
         """
         if kind == "DAEProblem":
             return IMPLICIT
+        if kind == "SDEProblem":
+            from pysciml.engines.julia.stochastic import schemes
+
+            return tuple(schemes())
         if session.started():
             return tuple(str(name) for name in session.module().algorithm_names())
         return tuple(sorted(known_algorithms() - {*IMPLICIT}))
 
     def solve(self, problem: Problem, alg: str | None, options: SolveOptions) -> RawSolution:
         """Solve; see `pysciml.solve`. Ctrl-C raises KeyboardInterrupt and leaves Julia running."""
-        model = self.model(problem)
-        return model.solve(problem, model.plan(alg, options), self.specialize == "full")
+        return self.model(problem).solve_by(problem, alg, options, self.specialize == "full")
 
     def sensealgs(self) -> tuple[str, ...]:
         """SciMLSensitivity's adjoint methods; the first is the default."""
@@ -83,6 +89,12 @@ class JuliaEngine:
         self, problem: ODEProblem, alg: str | None, options: SolveOptions, adjoint: AdjointOptions
     ) -> tuple[RawSolution, Pullback]:
         """Solve, and keep what an adjoint method needs. The first call loads SciMLSensitivity."""
+        if problem.is_random:
+            raise UnsupportedError(
+                f'engine="julia" has no gradients of {check.with_article(problem.kind)}: '
+                'SciMLSensitivity would differentiate the noise by tracing it; engine="native" has '
+                "them, from the derivatives that were captured"
+            )
         full = self.specialize == "full"
         return adjoints.solve_with_pullback(
             self.model(problem), problem, alg, options, adjoint, full
