@@ -79,6 +79,8 @@ class JuliaEngine:
 
     def solve(self, problem: Problem, alg: str | None, options: SolveOptions) -> RawSolution:
         """Solve; see `pysciml.solve`. Ctrl-C raises KeyboardInterrupt and leaves Julia running."""
+        if not session.started():  # what is wrong need not wait for that
+            _class(problem.kind).check(problem, alg, options)
         return self.model(problem).solve_by(problem, alg, options, self.specialize == "full")
 
     def sensealgs(self) -> tuple[str, ...]:

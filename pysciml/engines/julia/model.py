@@ -57,6 +57,10 @@ class JuliaModel:
         mass = problem.mass_matrix
         return None if mass is None else np.asarray(mass).tobytes()
 
+    @staticmethod
+    def check(problem: Any, alg: str | None, options: SolveOptions) -> None:
+        """Refuse what can be known to be wrong before Julia runs."""
+
     @property
     def handle(self) -> Any:
         """Julia's `PySciML.Model`."""
@@ -130,8 +134,8 @@ class JuliaModel:
         t, u = np.empty(room), np.empty((room, plan.width))
         solve = self._solve_seeded if stream else self._solve
         outcome = solve(
-            handle, *stream, address(u0), address(p), p.size, t0, t1, at, at + 80, address(t), address(u), room,
-            plan.dense, full,
+            handle, *stream, address(u0), address(p), p.size, t0, t1, at, at + 80, address(t),
+            address(u), room, plan.dense, full,
         )  # fmt: skip
         points, width, code, nf, njacs, nw, nsolve, naccept, nreject, written, *_ = facts.tolist()
         if points < 0:

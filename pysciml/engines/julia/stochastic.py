@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pysciml.engines.base import Array, RawSolution, SolveOptions
+from pysciml.engines.base import RawSolution, SolveOptions
 from pysciml.engines.julia import environment, session
 from pysciml.engines.julia.methods import refused
 from pysciml.engines.julia.model import JuliaModel, Plan, address, key
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _EXTENSION = "PySciMLStochasticExt"
 _NAME = re.compile(r"\w+")
-_EXPRESSION = re.compile(r"\w+(\(\w*\))?")  # SOSRI, AutoSOSRI2(ImplicitRKMil)
+_EXPRESSION = re.compile(r"\w+(\(\w+\))?")  # SOSRI, AutoSOSRI2(ImplicitRKMil)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Scheme:
 def schemes() -> dict[str, Scheme]:
     """The methods by name, from the Julia package's own table; Julia need not run."""
     path = environment.julia_package() / "stochastic_algorithms.txt"
-    found = {}
+    found: dict[str, Scheme] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             continue
@@ -79,22 +79,22 @@ def schemes() -> dict[str, Scheme]:
     return found
 
 
-def find(alg: str) -> list[Scheme]:
-    """The method of that name; of an automatic switch also what it turns to."""
-    names = _NAME.findall(alg)
-    if not _EXPRESSION.fullmatch(alg):
+def find(alg: str) -> tuple[str, list[Scheme]]:
+    """A method's plain name, and the method; of an automatic switch also what it turns to."""
+    plain = re.sub(r"\(\)|\s", "", alg)
+    if not _EXPRESSION.fullmatch(plain):
         raise UnsupportedError(
             f"alg={alg!r} is not the name of a method; write for example 'SOSRI' or "
             "'AutoSOSRI2(ImplicitRKMil)', and pass the method's own options in alg_options"
         )
     known = schemes()
-    for name in names:
+    for name in _NAME.findall(plain):
         if name not in known:
             folded = {each.lower(): each for each in known}
             near = difflib.get_close_matches(name.lower(), folded, n=5, cutoff=0.6)
             hint = f"; the nearest are {', '.join(folded[one] for one in near)}" if near else ""
             raise UnsupportedError(f"StochasticDiffEq has no method {name!r}{hint}")
-    return [known[name] for name in names]
+    return plain, [known[name] for name in _NAME.findall(plain)]
 
 
 class StochasticModel(JuliaModel):
@@ -112,6 +112,10 @@ class StochasticModel(JuliaModel):
     @staticmethod
     def key(problem: Any) -> Any:
         return problem.noise, problem.interpretation
+
+    @staticmethod
+    def check(problem: Any, alg: str | None, options: SolveOptions) -> None:
+        _checked(problem, alg, options)
 
     def plan(self, alg: str | None, options: SolveOptions) -> Plan:
         return self.kept(
@@ -132,21 +136,11 @@ class StochasticModel(JuliaModel):
         return _kept(raw, options) if options.dense else raw
 
     def _stochastic_plan(self, alg: str | None, options: SolveOptions) -> Plan:
-        problem = self._problem
-        name = default_method(problem) if alg is None else alg.replace(" ", "").replace("()", "")
-        found = find(name)
-        for scheme in found:
-            scheme.check_fits(problem)
-        if "interpretation" in options.algorithm:
-            raise UnsupportedError(
-                f"alg_options must leave out 'interpretation': the problem has it, and {name} "
-                "follows"
-            )
-        adaptive = all(scheme.adaptive for scheme in found)
-        check_step(name, adaptive, options)
+        name, found = _checked(self._problem, alg, options)
         self._compile_noise(name)
-        plan = self._new_plan(name, _options(options, adaptive))
-        # What Julia leaves behind is what the noise is read from.
+        adaptive = options.adaptive and all(scheme.adaptive for scheme in found)
+        plan = self._new_plan(name, _asked(options, adaptive))
+        # what Julia leaves behind is what the noise is read from
         return replace(plan, dense=options.save_noise)
 
     def _compile_noise(self, name: str) -> None:
@@ -162,7 +156,7 @@ class StochasticModel(JuliaModel):
     def _planned(self, alg: str | None, options: SolveOptions) -> Any:
         assert alg is not None
         problem = self._problem
-        form = find(alg)[0].form(problem.noise)
+        form = find(alg)[1][0].form(problem.noise)
         processes = int(np.prod(problem.noise_shape, dtype=int))
         return self._extension.StochasticModel(self._handle, form, processes, options.save_noise)
 
@@ -176,14 +170,26 @@ class StochasticModel(JuliaModel):
             raise refused(error, alg) from None
 
 
-def _options(options: SolveOptions, adaptive: bool) -> SolveOptions:
+def _checked(
+    problem: SDEProblem, alg: str | None, options: SolveOptions
+) -> tuple[str, list[Scheme]]:
+    """The method's name in plain spelling, and the methods in it; refuses what does not fit."""
+    name, found = find(default_method(problem) if alg is None else alg)
+    for scheme in found:
+        scheme.check_fits(problem)
+    if "interpretation" in options.algorithm:
+        raise UnsupportedError(
+            "alg_options must leave out 'interpretation': it is the problem's, and methods follow"
+        )
+    check_step(name, all(scheme.adaptive for scheme in found), options)
+    return name, found
+
+
+def _asked(options: SolveOptions, adaptive: bool) -> SolveOptions:
     """What Julia is asked for. Between its steps a path is not known, so output times end one."""
     stops = [times for times in (options.tstops, options.saveat) if times is not None]
     asked = replace(
-        options,
-        adaptive=adaptive and options.adaptive,
-        tstops=np.concatenate(stops) if stops else None,
-        dense=False,
+        options, adaptive=adaptive, tstops=np.concatenate(stops) if stops else None, dense=False
     )
     if not options.dense:
         return asked
