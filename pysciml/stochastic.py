@@ -136,6 +136,12 @@ class SDEProblem(Problem):
         """Whether g does not depend on u: then the two interpretations agree."""
         return bool(self.noise_pattern.nnz == 0)
 
+    @property
+    def is_uncoupled(self) -> bool:
+        """Whether an entry of g depends on the same entry of u at most; for diagonal noise."""
+        rows, columns = self.noise_pattern.nonzero()
+        return bool((rows == columns).all())
+
     def _like(self) -> SDEProblem:
         new = super()._like()
         new.noise = self.noise

@@ -27,7 +27,7 @@ _HOMES = {
 NAMES = tuple(_HOMES)
 
 #: The engines that have each kind of problem, the one that "auto" takes first.
-_HAVE = {"ODEProblem": NAMES, "SDEProblem": ("native", "torch")}
+_HAVE = {"ODEProblem": NAMES, "SDEProblem": ("native", "julia", "torch")}
 _HAVE |= {"DAEProblem": ("julia",), "DDEProblem": ("julia", "native")}
 _HAVE |= dict.fromkeys(("BVProblem", "TwoPointBVProblem"), ("native", "julia"))
 _HAVE |= dict.fromkeys(("JumpProblem", "DiscreteProblem"), ("native",))

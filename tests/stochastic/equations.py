@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import pytest
 import torch
 
 import pysciml as sml
 
 MU, SIGMA = 0.3, 0.6
+ENGINES = ("native", pytest.param("julia", marks=pytest.mark.julia))
 
 
 def growth(u, p, t):

@@ -240,11 +240,6 @@ WRONG_CALLS = [
         "unknown option 'gamma' for the native EM; known: ",
     ),
     (
-        lambda: sml.solve(sml.SDEProblem(*given), engine="julia"),
-        sml.UnsupportedError,
-        'engine="julia" has no SDEProblem; engine="native" and engine="torch" have',
-    ),
-    (
         lambda: native(sml.SDEProblem(*given), random_state=3),
         TypeError,
         "there is no option 'random_state'; here it is called 'seed'",

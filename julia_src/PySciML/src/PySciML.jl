@@ -25,6 +25,7 @@ using OrdinaryDiffEqRosenbrock: OrdinaryDiffEqRosenbrock, Rodas5P, Rosenbrock23
 using OrdinaryDiffEqTsit5: OrdinaryDiffEqTsit5, Tsit5
 using OrdinaryDiffEqVerner: OrdinaryDiffEqVerner, Vern7
 using PrecompileTools: PrecompileTools
+using Random: Random
 using SciMLBase: SciMLBase, DAEFunction, DAEProblem, FullSpecialize, IntervalNonlinearProblem,
     ODEFunction, ODEProblem, ReturnCode
 using SciMLLogging: SciMLLogging

@@ -1,28 +1,35 @@
 # Algorithms by name.
 
-const TABLE = joinpath(dirname(@__DIR__), "algorithms.txt")
-include_dependency(TABLE)
-
 "name => (library, uuid)"
-const LIBRARY_OF = let table = Dict{Symbol, Tuple{String, Base.UUID}}()
-    for line in eachline(TABLE)
+const Libraries = Dict{Symbol, Tuple{String, Base.UUID}}
+
+"A table's libraries; the names begin in column `first` of its lines."
+function read_table(file::AbstractString, first::Int)
+    path = joinpath(dirname(@__DIR__), file)
+    include_dependency(path)
+    table = Libraries()
+    for line in eachline(path)
         (isempty(line) || startswith(line, '#')) && continue
-        library, uuid, names... = split(line)
-        for name in names
-            table[Symbol(name)] = (String(library), Base.UUID(uuid))
+        words = split(line)
+        for name in words[first:end]
+            table[Symbol(name)] = (String(words[1]), Base.UUID(words[2]))
         end
     end
-    table
+    return table
 end
+
+const ODE_LIBRARIES = read_table("algorithms.txt", 3)
+const LIBRARY_OF = merge(ODE_LIBRARIES, read_table("stochastic_algorithms.txt", 6))
 
 struct UnknownAlgorithm <: Exception
     message::String
 end
 Base.showerror(io::IO, e::UnknownAlgorithm) = print(io, e.message)
 
-"The loaded modules that can hold algorithms: OrdinaryDiffEq's sub-libraries."
+"The loaded modules that can hold algorithms: sub-libraries of OrdinaryDiffEq and StochasticDiffEq."
 function solver_modules()
-    return [m for (id, m) in Base.loaded_modules if startswith(id.name, "OrdinaryDiffEq")]
+    families = ("OrdinaryDiffEq", "StochasticDiffEq")
+    return [m for (id, m) in Base.loaded_modules if any(startswith(id.name, f) for f in families)]
 end
 
 function find_loaded(name::Symbol)
@@ -34,8 +41,11 @@ function find_loaded(name::Symbol)
     return nothing
 end
 
-is_algorithm(x, name) =
-    x isa Type && x <: Union{OrdinaryDiffEqCore.OrdinaryDiffEqAlgorithm, DAEAlgorithm}
+const Algorithm = Union{
+    OrdinaryDiffEqCore.OrdinaryDiffEqAlgorithm, DAEAlgorithm, SciMLBase.AbstractSDEAlgorithm,
+}
+
+is_algorithm(x, name) = x isa Type && x <: Algorithm
 is_algorithm(f::Function, name) = haskey(LIBRARY_OF, name)  # DefaultODEAlgorithm, AutoTsit5, ...
 
 "The constructor of that name. Its library is loaded when it is in the environment."
@@ -59,15 +69,18 @@ end
 "Names of all algorithms for ODEs: the table's, where their library is installed, and those loaded."
 function algorithm_names()
     found = Set{Symbol}()
-    for (name, (library, uuid)) in LIBRARY_OF
+    for (name, (library, uuid)) in ODE_LIBRARIES
         startswith(library, "OrdinaryDiffEq") || continue
         Base.locate_package(Base.PkgId(uuid, library)) === nothing || push!(found, name)
     end
     for m in solver_modules(), name in names(m)
-        is_algorithm(getfield(m, name), name) && push!(found, name)
+        is_ode_algorithm(getfield(m, name), name) && push!(found, name)
     end
     return sort!(setdiff!(String.(collect(found)), implicit_names()))
 end
+
+is_ode_algorithm(x, name) = x isa Type && x <: OrdinaryDiffEqCore.OrdinaryDiffEqAlgorithm
+is_ode_algorithm(f::Function, name) = haskey(ODE_LIBRARIES, name)
 
 "Names of the algorithms for implicit problems, of which OrdinaryDiffEqBDF is all there is."
 implicit_names() = [
@@ -85,6 +98,7 @@ end
 function option_value(key::Symbol, value::AbstractString)
     name = Symbol(value)
     key === :linsolve && return named(LinearSolve, name, "linear solver")
+    key === :interpretation && return getfield(SciMLBase.AlgorithmInterpretation, name)
     key in (:nlsolve, :relax) && return named(nonlinear_solvers(), name, "nonlinear solver")
     return name
 end
@@ -106,9 +120,11 @@ end
 From "Rodas5P", or a composite such as "AutoTsit5(Rosenbrock23)". Options go to the outer one.
 """
 function algorithm(name::AbstractString, options)
-    given = Dict{Symbol, Any}(Symbol(k) => option_value(Symbol(k), v) for (k, v) in options)
-    return build_algorithm(Meta.parse(String(name); raise = false), given)
+    return build_algorithm(Meta.parse(String(name); raise = false), option_values(options))
 end
+
+option_values(options) =
+    Dict{Symbol, Any}(Symbol(k) => option_value(Symbol(k), v) for (k, v) in options)
 
 build_algorithm(name::Symbol, options) = construct(constructor(name), name, (), options)
 
@@ -122,8 +138,17 @@ end
 
 build_algorithm(other, _) = throw(UnknownAlgorithm("$other is not the name of an algorithm"))
 
+# of a constructor that takes any keyword and hands them on: the one that it hands them to
+const CONSTRUCTED_BY = Dict(:STrapezoid => :ImplicitEM, :SImplicitMidpoint => :ImplicitEM)
+
+const STIFF_PARTNER = Dict(:AutoSOSRI2 => :ImplicitRKMil, :AutoSOSRA2 => :SKenCarp)
+
+# options that are no keywords
+const POSITIONAL = Dict(:EM => :split, :LambaEM => :split)
+
 function construct(T, name::Symbol, inner, options)
-    allowed = Base.invokelatest(keywords, T)
+    allowed = Base.invokelatest(keywords, constructor(get(CONSTRUCTED_BY, name, name)))
+    haskey(POSITIONAL, name) && push!(allowed, POSITIONAL[name])
     takes_any = any(k -> endswith(String(k), "..."), allowed)
     for key in keys(options)
         takes_any || key in allowed || throw(ArgumentError(
@@ -131,7 +156,7 @@ function construct(T, name::Symbol, inner, options)
     end
     # an automatic switch needs a stiff method
     if isempty(inner) && startswith(String(name), "Auto") && T isa Function
-        inner = (build_algorithm(:Rodas5P, Dict{Symbol, Any}()),)
+        inner = (build_algorithm(get(STIFF_PARTNER, name, :Rodas5P), Dict{Symbol, Any}()),)
     end
     given = copy(options)
     # Derivatives come from the model. Whatever else a method wants to differentiate is done by
@@ -139,6 +164,9 @@ function construct(T, name::Symbol, inner, options)
     differentiates = :autodiff in allowed || name in (:DefaultODEAlgorithm, :DefaultImplicitODEAlgorithm)
     if differentiates
         get!(given, :autodiff, AutoFiniteDiff())
+    end
+    if haskey(given, get(POSITIONAL, name, :none))
+        inner = (inner..., pop!(given, POSITIONAL[name]))
     end
     return call_constructor(T, inner, given)
 end

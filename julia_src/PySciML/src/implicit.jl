@@ -69,7 +69,7 @@ end
 
 start_size(model::ImplicitModel) = 2 * model.n
 
-own_options(::DAEFunction) = (;)
+own_options(::DAEFunction, ::AbstractModel) = (;)
 
 function problem_of(
         f::DAEFunction, model::ImplicitModel, start::Vec, p::Vec, t0::Float64, t1::Float64

@@ -75,7 +75,7 @@ function (k::TGrad)(dT::AbstractArray, u::AbstractArray, p, t)
     return nothing
 end
 
-"`jac(J, u, p, t)` from a body that writes J row by row."
+"`jac(J, u, p, t)`, or another matrix such as an SDE's noise, from a body that writes it row by row."
 struct DenseJac{B}
     body::B
     work::Vec
@@ -84,9 +84,9 @@ end
 
 function (k::DenseJac)(J::AbstractMatrix, u::AbstractArray, p, t)
     k.body(k.rows, plain(u), plain(p), Float64(t), k.work)
-    n = size(J, 2)
-    @inbounds for j in 1:n, i in 1:n
-        J[i, j] = k.rows[(i - 1) * n + j]
+    n, m = size(J)
+    @inbounds for j in 1:m, i in 1:n
+        J[i, j] = k.rows[(i - 1) * m + j]
     end
     return nothing
 end

@@ -81,6 +81,12 @@ function ode_function(model::Model, kind::Symbol, full::Bool)
 end
 
 function build_function(model::Model, kind::Symbol, full::Bool)
+    f, options = right_hand_side(model, kind, full)
+    return ODEFunction{true, FullSpecialize}(f; options...)
+end
+
+"The function, and the keywords of an `ODEFunction` or `SDEFunction` that go with it."
+function right_hand_side(model::Model, kind::Symbol, full::Bool)
     f = kernel(RHS, Body, model, :f, full)
     options = (; mass_matrix = mass_of(model))
     if kind !== :explicit
@@ -91,7 +97,7 @@ function build_function(model::Model, kind::Symbol, full::Bool)
     if kind === :krylov
         options = (; options..., jvp = kernel(Product, VBody, model, :jvp, full))
     end
-    return ODEFunction{true, FullSpecialize}(f; options...)
+    return f, options
 end
 
 function mass_of(model::Model)

@@ -124,7 +124,7 @@ problem_of(f::ODEFunction, ::AbstractModel, u0::Vec, p::Vec, t0::Float64, t1::Fl
     ODEProblem{true, FullSpecialize}(f, u0, (t0, t1), p)
 
 "Keyword options of `init` that only its kind of problem has."
-own_options(::ODEFunction) = (;)
+own_options(::ODEFunction, ::AbstractModel) = (;)
 
 "What looks for events in a run, if there are any."
 watch_of(::AbstractModel, ::Plan) = nothing
@@ -134,6 +134,22 @@ watching(::Nothing) = (;)
 
 "How many numbers a solve starts from."
 start_size(model::AbstractModel) = model.n
+
+"A random model with the random numbers of a trajectory of a seed: a model for one solve."
+function seeded end
+
+"As `solve`, of a plan for a random model, with the random numbers of a trajectory of a seed."
+function solve_seeded(plan::Plan, seed::Int, trajectory::Int, rest...)
+    return solve(with_model(plan, seeded(plan.model, seed, trajectory)), rest...)
+end
+
+function with_model(plan::Plan, model::AbstractModel)
+    others = (getfield(plan, i) for i in 2:fieldcount(Plan))
+    return Plan(model, others...)
+end
+
+"The random numbers of a trajectory: a stream of its own, seeded by SHA-256 of the pair."
+generator(seed::Int, trajectory::Int) = Random.seed!(Random.Xoshiro(0), UInt64[seed, trajectory])
 
 # Every keyword has the same type in every call, so that the precompiled methods match.
 function integrate(
@@ -168,7 +184,7 @@ function start(
         save_end = every || last(saveat) == t1,
         dense = plan.dense, adaptive = plan.adaptive, dtmin = plan.dtmin,
         dtmax = isnan(plan.dtmax) ? abs(t1 - t0) : plan.dtmax, maxiters = plan.maxiters,
-        tstops = plan.tstops, verbose = QUIET, own_options(f)..., more...,
+        tstops = plan.tstops, verbose = QUIET, own_options(f, plan.model)..., more...,
     )
     # zero would be taken for a step size
     integrator = plan.dt == 0.0 ? CommonSolve.init(problem, alg; options...) :

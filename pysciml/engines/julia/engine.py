@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from pysciml import validation as check
 from pysciml.engines.base import (
     AdjointOptions,
     Array,
@@ -19,6 +20,7 @@ from pysciml.engines.julia import adjoint as adjoints
 from pysciml.engines.julia import environment, session
 from pysciml.engines.julia.methods import IMPLICIT, known_algorithms
 from pysciml.engines.julia.model import JuliaModel
+from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +36,7 @@ _CLASSES = {
     "TwoPointBVProblem": ("pysciml.engines.julia.boundary", "BoundaryModel"),
     "DAEProblem": ("pysciml.engines.julia.dae", "ImplicitModel"),
     "DDEProblem": ("pysciml.engines.julia.delay", "DelayedModel"),
+    "SDEProblem": ("pysciml.engines.julia.stochastic", "StochasticModel"),
 }
 
 
@@ -68,18 +71,24 @@ class JuliaEngine:
         """
         if kind == "DAEProblem":
             return IMPLICIT
+        if kind == "SDEProblem":
+            from pysciml.engines.julia.stochastic import schemes
+
+            return tuple(schemes())
         if session.started():
             return tuple(str(name) for name in session.module().algorithm_names())
         return tuple(sorted(known_algorithms() - {*IMPLICIT}))
 
     def solve(self, problem: Problem, alg: str | None, options: SolveOptions) -> RawSolution:
         """Solve; see `pysciml.solve`. Ctrl-C raises KeyboardInterrupt and leaves Julia running."""
+        if not session.started():  # what is wrong need not wait for that
+            _class(problem.kind).check(problem, alg, options)
         model = self.model(problem)
         if options.events:
             from pysciml.engines.julia.events import watched
 
             model = watched(model, options.events, problem.tspan)
-        return model.solve(problem, model.plan(alg, options), self.specialize == "full")
+        return model.solve_by(problem, alg, options, self.specialize == "full")
 
     def sensealgs(self) -> tuple[str, ...]:
         """SciMLSensitivity's adjoint methods; the first is the default."""
@@ -89,6 +98,12 @@ class JuliaEngine:
         self, problem: ODEProblem, alg: str | None, options: SolveOptions, adjoint: AdjointOptions
     ) -> tuple[RawSolution, Pullback]:
         """Solve, and keep what an adjoint method needs. The first call loads SciMLSensitivity."""
+        if problem.is_random:
+            raise UnsupportedError(
+                f'engine="julia" has no gradients of {check.with_article(problem.kind)}: '
+                'SciMLSensitivity would differentiate the noise by tracing it; engine="native" has '
+                "them, from the derivatives that were captured"
+            )
         solve: Any = adjoints.solve_with_pullback
         if options.events:
             from pysciml.engines.julia import event_adjoint

@@ -31,7 +31,7 @@ Row = tuple[str, str, str, str]
 PACKAGE_UUID = "d5764537-4c04-4cb1-9a7d-13da30644b6c"
 INSTALL = "pysciml julia install"
 _INSTALL_TIME = "20 to 40 minutes the first time: downloads of about 1 GB, then compilation"
-_STANDARD = {"LinearAlgebra", "SparseArrays", "TOML"}  # come with Julia
+_STANDARD = {"LinearAlgebra", "Random", "SparseArrays", "TOML"}  # come with Julia
 
 
 @dataclass(frozen=True)

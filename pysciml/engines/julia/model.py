@@ -42,6 +42,7 @@ class JuliaModel:
         self._has: set[str] = set()
         self._kept: OrderedDict[Any, Any] = OrderedDict()
         self._solve = self._julia.solve
+        self._solve_seeded = self._julia.solve_seeded
         self._fetch = self._julia.fetch_b
         self._retcodes = retcode_names()
 
@@ -55,6 +56,10 @@ class JuliaModel:
         """What tells problems of one captured model apart that need different ones of these."""
         mass = problem.mass_matrix
         return None if mass is None else np.asarray(mass).tobytes()
+
+    @staticmethod
+    def check(problem: Any, alg: str | None, options: SolveOptions) -> None:
+        """Refuse what can be known to be wrong before Julia runs."""
 
     @property
     def captured(self) -> Any:
@@ -107,23 +112,35 @@ class JuliaModel:
                 self._kept.popitem(last=False)
         return found
 
+    def solve_by(
+        self, problem: Problem, alg: str | None, options: SolveOptions, full: bool
+    ) -> RawSolution:
+        """Solve by a method with options."""
+        return self.solve(problem, self.plan(alg, options), full)
+
     def solve(self, problem: Problem, plan: Plan, full: bool) -> RawSolution:
         raw, outcome = self.run(plan.handle, problem, plan, full)
         if plan.dense:
             raw.interpolate = self._interpolant(outcome, plan.width)
         return raw
 
-    def run(self, handle: Any, problem: Problem, plan: Plan, full: bool) -> tuple[RawSolution, Any]:
-        """Solve by Julia's Plan or Recipe; also returns what Julia's `solve` leaves behind."""
+    def run(
+        self, handle: Any, problem: Problem, plan: Plan, full: bool, stream: tuple[int, ...] = ()
+    ) -> tuple[RawSolution, Any]:
+        """Solve by Julia's Plan or Recipe; also returns what Julia's `solve` leaves behind.
+
+        `stream`: the seed and the trajectory of a random problem.
+        """
         u0, p = _flat(self.start(problem, plan)), _flat(problem.p_flat)
         t0, t1 = problem.tspan
         facts = np.zeros(12, np.int64)  # the last two are floats: where the solve has got to
-        at = _at(facts)
+        at = address(facts)
         room = plan.room
         t, u = np.empty(room), np.empty((room, plan.width))
-        outcome = self._solve(
-            handle, _at(u0), _at(p), p.size, t0, t1, at, at + 80, _at(t), _at(u), room,
-            plan.dense, full,
+        solve = self._solve_seeded if stream else self._solve
+        outcome = solve(
+            handle, *stream, address(u0), address(p), p.size, t0, t1, at, at + 80, address(t),
+            address(u), room, plan.dense, full,
         )  # fmt: skip
         points, width, code, nf, njacs, nw, nsolve, naccept, nreject, written, *_ = facts.tolist()
         if points < 0:
@@ -131,7 +148,7 @@ class JuliaModel:
         if not written:
             plan.room = points
             t, u = np.empty(points), np.empty((points, width))
-            self._fetch(outcome, _at(t), _at(u))
+            self._fetch(outcome, address(t), address(u))
         elif points < room:
             t, u = t[:points], u[:points]
         retcode = self._retcodes[code]
@@ -174,7 +191,7 @@ class JuliaModel:
         dense = options.dense and options.saveat is None and options.save_everystep
         try:
             handle = self._julia.plan(
-                self._handle,
+                self._planned(alg, options),
                 method,
                 saveat,
                 options.save_everystep,
@@ -197,7 +214,12 @@ class JuliaModel:
         return Plan(handle, title, width, dense, room, options.maxiters)
 
     def _check_name(self, alg: str) -> None:
+        """Refuse what is no name of a method."""
         check_algorithm(alg, known_algorithms)
+
+    def _planned(self, alg: str | None, options: SolveOptions) -> Any:
+        """What a plan is for: the model, or Julia's object around it."""
+        return self._handle
 
     def _method(self, alg: str | None, options: SolveOptions) -> Any:
         name = alg or ("Rodas5P" if self._has_mass else "")  # explicit methods take no mass matrix
@@ -211,7 +233,7 @@ class JuliaModel:
             at = np.array(times, dtype=np.float64).reshape(-1)
             out = np.empty((at.size, width))
             if at.size:
-                code = self._call("interpolate!", outcome, _at(at), at.size, _at(out))
+                code = self._call("interpolate!", outcome, address(at), at.size, address(out))
                 if code < 0:
                     session.fail(int(code))
             return out
@@ -293,7 +315,7 @@ def _flat(values: Array) -> Array:
     return np.ascontiguousarray(values, dtype=np.float64)
 
 
-def _at(array: np.ndarray[Any, Any]) -> int:
+def address(array: np.ndarray[Any, Any]) -> int:
     """The address of an array's data, in a quarter of the time of `array.ctypes.data`."""
     try:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]

@@ -164,7 +164,7 @@ function PySciML.problem_of(
 end
 
 # The past is interpolated, whatever is saved; without it, implicit methods leave off what that takes.
-PySciML.own_options(::DDEFunction) = (; calck = true)
+PySciML.own_options(::DDEFunction, ::DelayedModel) = (; calck = true)
 
 function constant_lags(model::DelayedModel, u0::Vec, p::Vec)
     isempty(model.given) || return model.given

@@ -14,7 +14,7 @@ from pysciml.engines.base import Array, SolveOptions
 from pysciml.engines.native.methods import CONTROL, controller, refuse_unknown
 from pysciml.engines.native.stochastic import euler, milstein, sri
 from pysciml.engines.native.stochastic.common import EULER, F_SDE_COUNT, MILSTEIN, TAB_KIND
-from pysciml.errors import UnsupportedError
+from pysciml.engines.stochastic import check_interpretation, check_step, default_method, unsuited
 from pysciml.validation import did_you_mean
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def find(alg: str | None, problem: SDEProblem, options: SolveOptions) -> Method:
     Raises ValueError for an unknown name or option, UnsupportedError for a method that is not for
     the problem's noise or its interpretation.
     """
-    name = _default(problem) if alg is None else alg.replace("()", "").strip()
+    name = default_method(problem) if alg is None else alg.replace("()", "").strip()
     scheme = _SCHEMES.get(name)
     if scheme is None:
         raise ValueError(
@@ -115,16 +115,8 @@ def find(alg: str | None, problem: SDEProblem, options: SolveOptions) -> Method:
             f"{did_you_mean(name, NAMES)}; there are {', '.join(NAMES)}"
         )
     _check_fits(scheme, problem)
-    _check_step(scheme, options)
+    check_step(scheme.name, scheme.adaptive, options)
     return Method(scheme, _control(scheme, options.algorithm))
-
-
-def _default(problem: SDEProblem) -> str:
-    if problem.is_additive:
-        return "SOSRA"
-    if problem.interpretation == "stratonovich":
-        return "LambaEulerHeun"
-    return "LambaEM" if problem.noise == "general" else "SOSRI"
 
 
 def _control(scheme: Scheme, options: Mapping[str, Any]) -> Array:
@@ -135,34 +127,13 @@ def _control(scheme: Scheme, options: Mapping[str, Any]) -> Array:
     return floats
 
 
-def _check_step(scheme: Scheme, options: SolveOptions) -> None:
-    if options.dt is None and not (scheme.adaptive and options.adaptive):
-        raise ValueError(
-            f"dt must be given for {scheme.name}: it steps by a fixed dt; got None. "
-            "SOSRI, SOSRA, LambaEM and LambaEulerHeun choose their steps"
-        )
-
-
 def _check_fits(scheme: Scheme, problem: SDEProblem) -> None:
     """Refuse a method that would not converge, or not to what is meant."""
-    noise, interpretation = problem.noise, problem.interpretation
+    name, noise = scheme.name, problem.noise
     if noise not in scheme.noises:
-        raise _unsuited(scheme, f"noise={noise!r}", problem)
-    if interpretation not in scheme.interpretations and not problem.is_additive:
-        raise _unsuited(scheme, f"interpretation={interpretation!r}", problem)
+        raise unsuited(name, f"noise={noise!r}", problem)
+    check_interpretation(name, scheme.interpretations, problem)
     if scheme.tableau is not None and scheme.tableau.is_additive and not problem.is_additive:
-        raise _unsuited(scheme, "a g that depends on u", problem)
-    if scheme.is_milstein and noise == "diagonal" and not _own(problem):
-        raise _unsuited(scheme, "diagonal noise whose g_i depends on other entries of u", problem)
-
-
-def _unsuited(scheme: Scheme, what: str, problem: SDEProblem) -> UnsupportedError:
-    return UnsupportedError(
-        f"{scheme.name} is not for {what}; {_default(problem)} is, the default for this problem"
-    )
-
-
-def _own(problem: SDEProblem) -> bool:
-    """Whether g_i depends on u_i at most."""
-    rows, columns = problem.noise_pattern.nonzero()
-    return bool((rows == columns).all())
+        raise unsuited(name, "a g that depends on u", problem)
+    if scheme.is_milstein and noise == "diagonal" and not problem.is_uncoupled:
+        raise unsuited(name, "diagonal noise whose g_i depends on other entries of u", problem)
