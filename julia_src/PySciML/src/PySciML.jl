@@ -14,7 +14,8 @@ using ADTypes: AutoFiniteDiff
 using CommonSolve: CommonSolve
 using DiffEqBase: DEVerbosity
 using FunctionWrappers: FunctionWrapper
-using LinearAlgebra: I, Diagonal, isdiag
+using LinearAlgebra:
+    I, Diagonal, LAPACKException, PosDefException, SingularException, ZeroPivotException, isdiag
 using LinearSolve: LinearSolve
 using OrdinaryDiffEqBDF: OrdinaryDiffEqBDF, FBDF
 using OrdinaryDiffEqCore: OrdinaryDiffEqCore, CompositeAlgorithm, DAEAlgorithm
@@ -39,6 +40,7 @@ include("sparse.jl")
 include("model.jl")
 include("algorithms.jl")
 include("solving.jl")
+include("ensemble.jl")
 include("implicit.jl")
 include("tape.jl")
 include("discrete_adjoint.jl")

@@ -110,15 +110,15 @@ class JuliaModel:
 
     def run(self, handle: Any, problem: Problem, plan: Plan, full: bool) -> tuple[RawSolution, Any]:
         """Solve by Julia's Plan or Recipe; also returns what Julia's `solve` leaves behind."""
-        u0, p = _flat(self.start(problem)), _flat(problem.p_flat)
+        u0, p = flat(self.start(problem)), flat(problem.p_flat)
         t0, t1 = problem.tspan
         facts = np.zeros(12, np.int64)  # the last two are floats: where the solve has got to
-        at = _at(facts)
+        at = address(facts)
         room = plan.room
         t, u = np.empty(room), np.empty((room, plan.width))
         outcome = self._solve(
-            handle, _at(u0), _at(p), p.size, t0, t1, at, at + 80, _at(t), _at(u), room,
-            plan.dense, full,
+            handle, address(u0), address(p), p.size, t0, t1, at, at + 80, address(t), address(u),
+            room, plan.dense, full,
         )  # fmt: skip
         points, width, code, nf, njacs, nw, nsolve, naccept, nreject, written, *_ = facts.tolist()
         if points < 0:
@@ -126,7 +126,7 @@ class JuliaModel:
         if not written:
             plan.room = points
             t, u = np.empty(points), np.empty((points, width))
-            self._fetch(outcome, _at(t), _at(u))
+            self._fetch(outcome, address(t), address(u))
         elif points < room:
             t, u = t[:points], u[:points]
         retcode = self._retcodes[code]
@@ -203,7 +203,7 @@ class JuliaModel:
             at = np.array(times, dtype=np.float64).reshape(-1)
             out = np.empty((at.size, width))
             if at.size:
-                code = self._call("interpolate!", outcome, _at(at), at.size, _at(out))
+                code = self._call("interpolate!", outcome, address(at), at.size, address(out))
                 if code < 0:
                     session.fail(int(code))
             return out
@@ -261,11 +261,11 @@ def _frozen(value: Any) -> Any:
     return value.tobytes() if isinstance(value, np.ndarray) else value
 
 
-def _flat(values: Array) -> Array:
+def flat(values: Array) -> Array:
     return np.ascontiguousarray(values, dtype=np.float64)
 
 
-def _at(array: np.ndarray[Any, Any]) -> int:
+def address(array: np.ndarray[Any, Any]) -> int:
     """The address of an array's data, in a quarter of the time of `array.ctypes.data`."""
     try:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
