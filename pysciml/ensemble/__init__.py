@@ -36,6 +36,7 @@ _THREADS, _SERIAL = "EnsembleThreads", "EnsembleSerial"
 _ENSEMBLEALGS = (_THREADS, _SERIAL)
 _BATCHES = 32  # an ensemble is cut into about so many batches at least ...
 _MOST_IN_BATCH = 1024  # ... of at most so many trajectories ...
+_FOR_THREADS = 64  # ... and of so many at least, where an engine's own threads share a batch ...
 _BATCH_BYTES = 2**26  # ... and of states that are not larger than this
 _QUIET_SECONDS = 0.5  # an ensemble that is done by then shows no bar
 
@@ -296,7 +297,9 @@ def _batch_size(n: int, store: Store, solver: Engine) -> int:
     fitting = max(1, _BATCH_BYTES // (8 * store.times * store.width))
     if isinstance(solver, ManyEngine) and solver.batched:
         return min(n, fitting)
-    return min(math.ceil(n / _BATCHES), _MOST_IN_BATCH, fitting)
+    own_threads = isinstance(solver, ManyEngine) and not solver.free_threaded
+    fewest = _FOR_THREADS if own_threads else 1
+    return min(max(math.ceil(n / _BATCHES), fewest), _MOST_IN_BATCH, fitting)
 
 
 def _batches(begin: Starts, size: int) -> Any:
