@@ -174,14 +174,27 @@ class Engine(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class EnsembleOptions:
+    """How a batch is spread, already checked by `pysciml.ensemble`."""
+
+    ensemblealg: str = "EnsembleSerial"  # a name out of the engine's `ensemblealgs`
+    threads: int | None = 1  # of the engine's own; None: all that it has
+
+
 @runtime_checkable
 class ManyEngine(Protocol):
     """An engine that solves a batch of trajectories by itself; for others it is a loop.
 
-    `free_threaded`: whether `solve_many` may run in several threads at once.
+    `ensemblealgs`: SciMLBase's names of the ways in which an ensemble can be spread, the default
+    first. `free_threaded`: whether "EnsembleThreads" are threads of the caller, in which several
+    `solve_many` run at once; else they are the engine's own. `batched`: whether a batch is one
+    solve, so that it should be as large as it can.
     """
 
+    ensemblealgs: tuple[str, ...]
     free_threaded: bool
+    batched: bool
 
     def solve_many(
         self,
@@ -191,6 +204,7 @@ class ManyEngine(Protocol):
         batch: Batch,
         out: Array,
         stop: NDArray[np.int64],
+        how: EnsembleOptions,
     ) -> RawBatch:
         """Solve `problem` from each row of the batch; `out` becomes the result's `u`.
 

@@ -32,6 +32,7 @@ def solve_each(
 
     Ctrl-C sets `stop` and leaves the rest of the batch.
     """
+    assert options.saveat is not None
     out.fill(np.nan)
     retcodes = np.full(len(out), INTERRUPTED, dtype=object)
     stats, name = Stats(), alg or ""
@@ -44,10 +45,16 @@ def solve_each(
         except KeyboardInterrupt:
             stop[0] = 1
             break
-        out[k, : len(raw.u)] = raw.u
+        there = raw.t == options.saveat[: len(raw.t)]  # not where a failed solve stopped
+        out[k, : len(raw.u)][there] = raw.u[there]
         retcodes[k], name = raw.retcode, raw.alg
         stats = added(stats, raw.stats)
     return RawBatch(out, retcodes, name, stats)
+
+
+def once(rows: Array) -> Array:
+    """The rows; one of them when they are all the same."""
+    return rows if rows.strides[0] else rows[:1]
 
 
 def added(a: Stats, b: Stats) -> Stats:

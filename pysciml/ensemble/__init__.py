@@ -11,7 +11,15 @@ import numpy as np
 
 from pysciml import engines
 from pysciml import validation as check
-from pysciml.engines.base import Array, Batch, Engine, ManyEngine, RawBatch, SolveOptions
+from pysciml.engines.base import (
+    Array,
+    Batch,
+    Engine,
+    EnsembleOptions,
+    ManyEngine,
+    RawBatch,
+    SolveOptions,
+)
 from pysciml.ensemble.cluster import Elsewhere, Job, packed
 from pysciml.ensemble.inputs import ProbFunc, Starts, starts
 from pysciml.ensemble.running import Here, Runner, Stop, cores, run, solve_batch
@@ -24,8 +32,11 @@ from pysciml.solve import check_problem, solve_options
 __all__ = ["EnsembleSolution", "solve_ensemble"]
 
 _KEEP = ("all", "statistics")
+_THREADS, _SERIAL = "EnsembleThreads", "EnsembleSerial"
+_ENSEMBLEALGS = (_THREADS, _SERIAL)
 _BATCHES = 32  # an ensemble is cut into about so many batches at least ...
 _MOST_IN_BATCH = 1024  # ... of at most so many trajectories ...
+_FOR_THREADS = 64  # ... and of so many at least, where an engine's own threads share a batch ...
 _BATCH_BYTES = 2**26  # ... and of states that are not larger than this
 _QUIET_SECONDS = 0.5  # an ensemble that is done by then shows no bar
 
@@ -60,6 +71,7 @@ def solve_ensemble(
     prob_func: ProbFunc | None = None,
     seed: int | None = None,
     threads: int | None = None,
+    ensemblealg: str | None = None,
     keep: str = "all",
     quantiles: Sequence[float] = (0.05, 0.5, 0.95),
     executor: Any = None,
@@ -69,9 +81,9 @@ def solve_ensemble(
 ) -> EnsembleSolution:
     """Solve a problem many times: from other initial states, with other parameters or noise.
 
-    Trajectories are solved in batches: on the native engine in compiled code, in threads, each to
-    the last bit as `solve` gives it; on torch a batch is one solve of torchdiffeq, whose steps
-    all its trajectories share; on other engines one after the other.
+    Trajectories are solved in batches: on the native engine and on Julia in threads of compiled
+    code, each to the last bit as `solve` gives it; on torch a batch is one solve of torchdiffeq,
+    whose steps all its trajectories share.
 
     Parameters
     ----------
@@ -96,8 +108,11 @@ def solve_ensemble(
         (seed, i), whatever the batches and threads (on torch, where a batch shares its noise, the
         same seed and `batch_size` give the same). Default: a new one, which is on the result.
     threads : int, optional
-        Threads of the native engine. Default: the cores this process may use. The result does not
-        depend on it.
+        Threads of the native engine or of Julia. Default: the cores this process may use, and all
+        the threads that Julia was started with. The result does not depend on it.
+    ensemblealg : str, optional
+        How the trajectories are spread, by SciML's name: "EnsembleThreads" (the default on native
+        and Julia) or "EnsembleSerial". For several processes or machines there is `executor`.
     keep : "all" or "statistics"
         "statistics" keeps no states but the first few trajectories: mean, variance and quantiles
         are computed as the batches come.
@@ -146,11 +161,11 @@ def solve_ensemble(
     show = check.as_flag(progress, "progress")
     size = None if batch_size is None else check.as_count(batch_size, "batch_size")
     solver = engines.for_problem(engine, problem, checked.events, alg)
-    count = _threads(threads, executor, solver)
+    how = _spread(ensemblealg, threads, executor, solver)
     begin = starts(problem, n, u0, p, prob_func, checked.seed if problem.is_random else seed)
     store = Store(begin, checked, keep, levels)
     stop = np.zeros(1, dtype=np.int64)
-    runner = _runner(solver, alg, checked, begin, executor, count, store, stop)
+    runner = _runner(solver, alg, checked, begin, executor, how, store, stop)
     batches = _batches(begin, size or _batch_size(begin.n, store, solver))
     with _bar(begin.n, show) as bar:
 
@@ -202,28 +217,58 @@ def _levels(quantiles: Any) -> Array:
     return levels
 
 
-def _threads(threads: Any, executor: Any, solver: Engine) -> int | None:
-    """In how many threads of this process batches run; None: in the caller's own."""
+def _spread(ensemblealg: Any, threads: Any, executor: Any, solver: Engine) -> EnsembleOptions:
+    """How the batches are spread, if the engine can do that."""
     if executor is not None and not callable(getattr(executor, "submit", None)):
         raise TypeError(
             "executor must have a method submit, as a concurrent.futures.Executor has; got "
             f"{check.describe(executor)}"
         )
-    free = isinstance(solver, ManyEngine) and solver.free_threaded
-    if threads is None:
-        return cores() if free else None
-    count = check.as_count(threads, "threads")
+    known = solver.ensemblealgs if isinstance(solver, ManyEngine) else (_SERIAL,)
+    count = None if threads is None else check.as_count(threads, "threads")
+    for name, given in (("threads", count), ("ensemblealg", ensemblealg)):
+        if executor is not None and given is not None:
+            raise ValueError(
+                f"{name} and executor must not be given together: the executor's workers are the "
+                f"threads; got {name}={given!r}"
+            )
     if executor is not None:
-        raise ValueError(
-            f"threads and executor must not be given together: the executor's workers are the "
-            f"threads; got threads={count}"
-        )
-    if not free:
+        return EnsembleOptions()
+    if count is not None and _THREADS not in known:
         raise UnsupportedError(
             f'engine="{solver.name}" has no threads; engine="native" has, and executor= runs any '
             "engine in several processes"
         )
-    return count
+    chosen = known[0] if ensemblealg is None else _ensemblealg(ensemblealg, known, solver.name)
+    if chosen == _THREADS:
+        return EnsembleOptions(chosen, count)
+    if count is not None:
+        raise ValueError(
+            f"threads must be left out with ensemblealg={chosen!r}, which has none; got {count}"
+        )
+    return EnsembleOptions(chosen)
+
+
+def _ensemblealg(given: Any, known: tuple[str, ...], engine: str) -> str:
+    choices = ", ".join(map(repr, _ENSEMBLEALGS))
+    if not isinstance(given, str):
+        raise TypeError(f"ensemblealg must be one of {choices}; got {check.describe(given)}")
+    if given not in _ENSEMBLEALGS:
+        hint = check.did_you_mean(given, _ENSEMBLEALGS)
+        raise ValueError(f"ensemblealg must be one of {choices}; got {given!r}{hint}")
+    if given not in known:
+        raise UnsupportedError(
+            f'engine="{engine}" has no {given}; it has {" and ".join(known)}, and executor= runs '
+            "any engine in several processes"
+        )
+    return given
+
+
+def _callers_threads(solver: Engine, how: EnsembleOptions) -> int | None:
+    """In how many threads of this process batches run; None: in the caller's own."""
+    if how.ensemblealg != _THREADS or not (isinstance(solver, ManyEngine) and solver.free_threaded):
+        return None
+    return how.threads or cores()
 
 
 def _runner(
@@ -232,7 +277,7 @@ def _runner(
     options: SolveOptions,
     begin: Starts,
     executor: Any,
-    threads: int | None,
+    how: EnsembleOptions,
     store: Store,
     stop: Stop,
 ) -> Runner:
@@ -240,9 +285,9 @@ def _runner(
     if executor is None:
 
         def solve(batch: Batch, out: Array) -> RawBatch:
-            return solve_batch(solver, begin.problem, alg, options, batch, out, stop)
+            return solve_batch(solver, begin.problem, alg, options, batch, out, stop, how)
 
-        return Here(solve, store.room, threads)
+        return Here(solve, store.room, _callers_threads(solver, how))
     job = Job(packed(begin.problem), solver.name, alg, options, store.times, store.width)
     return Elsewhere(executor, job)
 
@@ -250,9 +295,11 @@ def _runner(
 def _batch_size(n: int, store: Store, solver: Engine) -> int:
     """Trajectories in a batch; whatever the threads, as statistics are merged by batch."""
     fitting = max(1, _BATCH_BYTES // (8 * store.times * store.width))
-    if isinstance(solver, ManyEngine) and not solver.free_threaded:
+    if isinstance(solver, ManyEngine) and solver.batched:
         return min(n, fitting)
-    return min(math.ceil(n / _BATCHES), _MOST_IN_BATCH, fitting)
+    own_threads = isinstance(solver, ManyEngine) and not solver.free_threaded
+    fewest = _FOR_THREADS if own_threads else 1
+    return min(max(math.ceil(n / _BATCHES), fewest), _MOST_IN_BATCH, fitting)
 
 
 def _batches(begin: Starts, size: int) -> Any:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from pysciml import engines
-from pysciml.engines.base import Array, Batch, RawBatch, SolveOptions, Stats
+from pysciml.engines.base import Array, Batch, EnsembleOptions, RawBatch, SolveOptions, Stats
+from pysciml.engines.batches import once
 from pysciml.ensemble.running import solve_batch
 from pysciml.problems import Problem
 
@@ -51,6 +52,7 @@ class Job:
                 Batch(first, _repeated(u0, count), _repeated(p, count), seed),
                 out,
                 np.zeros(1, dtype=np.int64),
+                EnsembleOptions(),
             )
         except Exception as error:
             return error
@@ -94,7 +96,7 @@ class Elsewhere:
 
     def submit(self, batch: Batch) -> Future[Any]:
         future: Future[Any] = self._executor.submit(
-            self._job, batch.first, len(batch.u0), _once(batch.u0), _once(batch.p), batch.seed
+            self._job, batch.first, len(batch.u0), once(batch.u0), once(batch.p), batch.seed
         )
         return future
 
@@ -129,11 +131,6 @@ class Elsewhere:
 
     def close(self) -> None:
         """The executor is the user's."""
-
-
-def _once(rows: Array) -> Array:
-    """The rows; one of them when they are all the same."""
-    return rows if rows.strides[0] else rows[:1]
 
 
 def _repeated(rows: Array, count: int) -> Array:

@@ -14,7 +14,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pysciml.engines.base import Array, Batch, Engine, ManyEngine, RawBatch, SolveOptions
+from pysciml.engines.base import (
+    Array,
+    Batch,
+    Engine,
+    EnsembleOptions,
+    ManyEngine,
+    RawBatch,
+    SolveOptions,
+)
 from pysciml.engines.batches import solve_each
 from pysciml.problems import Problem
 
@@ -30,10 +38,11 @@ def solve_batch(
     batch: Batch,
     out: Array,
     stop: Stop,
+    how: EnsembleOptions,
 ) -> RawBatch:
     """Solve a batch as its engine does: at once, or one trajectory after the other."""
     if isinstance(runner, ManyEngine):
-        return runner.solve_many(problem, alg, options, batch, out, stop)
+        return runner.solve_many(problem, alg, options, batch, out, stop, how)
     return solve_each(runner, problem, alg, options, batch, out, stop)
 
 

@@ -68,7 +68,7 @@ def test_it_is_solved_and_refitted(equation):
         abstol=1e-9,
         reltol=1e-9,
     )
-    refitted = equation.with_coefficients(result.p)
+    refitted = equation.of_fit(result)
     for output, terms in other.items():
         for term, value in terms.items():
             assert refitted.p[output][term] == pytest.approx(value, rel=1e-4)

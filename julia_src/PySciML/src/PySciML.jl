@@ -15,7 +15,9 @@ using BracketingNonlinearSolve: ModAB
 using CommonSolve: CommonSolve
 using DiffEqBase: DEVerbosity
 using FunctionWrappers: FunctionWrapper
-using LinearAlgebra: I, Diagonal, Symmetric, cholesky!, isdiag, issuccess
+using LinearAlgebra:
+    I, Diagonal, LAPACKException, PosDefException, SingularException, Symmetric, ZeroPivotException,
+    cholesky!, isdiag, issuccess
 using LinearSolve: LinearSolve
 using OrdinaryDiffEqBDF: OrdinaryDiffEqBDF, FBDF
 using OrdinaryDiffEqCore: OrdinaryDiffEqCore, CompositeAlgorithm, DAEAlgorithm, ODEIntegrator,
@@ -42,6 +44,7 @@ include("sparse.jl")
 include("model.jl")
 include("algorithms.jl")
 include("solving.jl")
+include("ensemble.jl")
 include("implicit.jl")
 include("events.jl")
 include("tape.jl")

@@ -4,16 +4,26 @@
 # Ctrl-C. The right-hand side therefore asks Python now and then (about 20 times a second) whether
 # a signal is waiting, through `PyErr_CheckSignals`. Nothing is asked where Python is not the host.
 
+# Each thread of an ensemble has a Poll of its own, and looks at the ensemble's stop signal as well.
+
 mutable struct Poll
-    left::Int      # calls until the next look
-    stride::Int    # calls between two looks
-    last::UInt64   # when the last look was, in ns
+    left::Int       # calls until the next look
+    stride::Int     # calls between two looks
+    last::UInt64    # when the last look was, in ns
+    stop::Ptr{Int}  # a number that is not 0 when the solve is to end; or C_NULL
+end
+
+Poll(stop = C_NULL) = Poll(1000, 1000, time_ns(), stop)
+
+const POLL = Poll()  # of all solves that are no ensemble's
+const POLL_PERIOD = 50_000_000  # ns
+
+mutable struct Signals
     check::Ptr{Cvoid}
     clear::Ptr{Cvoid}
 end
 
-const POLL = Poll(1000, 1000, 0, C_NULL, C_NULL)
-const POLL_PERIOD = 50_000_000  # ns
+const SIGNALS = Signals(C_NULL, C_NULL)
 
 """
     set_interrupt_check(check, clear)
@@ -21,14 +31,23 @@ const POLL_PERIOD = 50_000_000  # ns
 Addresses of Python's `PyErr_CheckSignals` and `PyErr_Clear`. Zero turns the checks off.
 """
 function set_interrupt_check(check::Integer, clear::Integer)
-    POLL.clear = Ptr{Cvoid}(UInt(clear))
-    POLL.check = Ptr{Cvoid}(UInt(check))
+    SIGNALS.clear = Ptr{Cvoid}(UInt(clear))
+    SIGNALS.check = Ptr{Cvoid}(UInt(check))
     return nothing
 end
 
-@inline function poll()
-    POLL.left -= 1
-    POLL.left < 0 && look()
+"Whether Ctrl-C came since the last time."
+function signalled()
+    # Python handles signals, and holds its lock, on the thread that called us
+    (SIGNALS.check == C_NULL || Threads.threadid() != 1) && return false
+    ccall(SIGNALS.check, Cint, ()) == 0 && return false
+    ccall(SIGNALS.clear, Cvoid, ())
+    return true
+end
+
+@inline function poll(poll::Poll = POLL)
+    poll.left -= 1
+    poll.left < 0 && look(poll)
     return nothing
 end
 
@@ -38,18 +57,14 @@ function start_polling()
     return nothing
 end
 
-@noinline function look()
+@noinline function look(poll::Poll)
     now = time_ns()
-    passed = max(now - POLL.last, UInt64(1))
+    passed = max(now - poll.last, UInt64(1))
     # keep the period whatever one call costs: from nanoseconds to seconds
-    POLL.stride = clamp(floor(Int, POLL.stride * (POLL_PERIOD / passed)), 1, 10_000_000)
-    POLL.left = POLL.stride
-    POLL.last = now
-    # Python handles signals, and holds its lock, on the thread that called us
-    (POLL.check == C_NULL || Threads.threadid() != 1) && return nothing
-    if ccall(POLL.check, Cint, ()) != 0
-        ccall(POLL.clear, Cvoid, ())
-        throw(InterruptException())
-    end
+    poll.stride = clamp(floor(Int, poll.stride * (POLL_PERIOD / passed)), 1, 10_000_000)
+    poll.left = poll.stride
+    poll.last = now
+    poll.stop != C_NULL && unsafe_load(poll.stop) != 0 && throw(InterruptException())
+    signalled() && throw(InterruptException())
     return nothing
 end

@@ -42,10 +42,13 @@ Arrays of other types than `Vector{Float64}` (views, what diffeqpy passes) go th
 struct RHS{B}
     body::B
     work::Vec
+    poll::Poll
 end
 
+RHS(body, work) = RHS(body, work, POLL)
+
 @inline function (k::RHS)(du::Vec, u::Vec, p::Vec, t::Float64)
-    poll()
+    poll(k.poll)
     k.body(du, u, p, t, k.work)
     return nothing
 end
@@ -112,5 +115,6 @@ end
 const Kernel = Union{RHS, TGrad, Product}
 
 Base.copy(k::K) where {K <: Kernel} = K(k.body, copy(k.work))
+Base.copy(k::RHS) = RHS(k.body, copy(k.work), Poll(k.poll.stop))
 Base.copy(k::K) where {K <: DenseJac} = K(k.body, copy(k.work), copy(k.rows))
 Base.deepcopy_internal(k::Union{Kernel, DenseJac}, ::IdDict) = copy(k)

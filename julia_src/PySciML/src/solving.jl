@@ -24,6 +24,9 @@ struct Plan
     save_idxs::Union{Nothing, Vector{Int}}
 end
 
+"How many numbers of a state are kept."
+width(plan::Plan) = plan.save_idxs === nothing ? plan.model.n : length(plan.save_idxs)
+
 tolerance(x::Real) = Float64(x)
 tolerance(x) = Vec(x)
 

@@ -7,17 +7,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pysciml import validation as check
 from pysciml.engines.base import (
     AdjointOptions,
     Array,
     Availability,
+    Batch,
+    EnsembleOptions,
     Pullback,
+    RawBatch,
     RawSolution,
     SolveOptions,
 )
+from pysciml.engines.batches import solve_each
 from pysciml.engines.julia import adjoint as adjoints
-from pysciml.engines.julia import environment, session
+from pysciml.engines.julia import ensemble, environment, session
 from pysciml.engines.julia.methods import IMPLICIT, known_algorithms
 from pysciml.engines.julia.model import JuliaModel
 from pysciml.errors import UnsupportedError
@@ -52,6 +59,9 @@ class JuliaEngine:
     """
 
     name = "julia"
+    ensemblealgs: tuple[str, ...] = ("EnsembleThreads", "EnsembleSerial")
+    free_threaded = False
+    batched = False
 
     def __init__(self, specialize: str = "shared") -> None:
         if specialize not in ("shared", "full"):
@@ -89,6 +99,26 @@ class JuliaEngine:
 
             model = watched(model, options.events, problem.tspan)
         return model.solve_by(problem, alg, options, self.specialize == "full")
+
+    def solve_many(
+        self,
+        problem: ODEProblem,
+        alg: str | None,
+        options: SolveOptions,
+        batch: Batch,
+        out: Array,
+        stop: NDArray[np.int64],
+        how: EnsembleOptions,
+    ) -> RawBatch:
+        """Solve a batch of an ensemble in Julia's threads; see `ManyEngine`.
+
+        Each trajectory is the one that `solve` gives, to the last bit. What is no plain ODE is
+        solved one by one.
+        """
+        if problem.kind != "ODEProblem" or options.events:
+            return solve_each(self, problem, alg, options, batch, out, stop)
+        model, full = self.model(problem), self.specialize == "full"
+        return ensemble.solve_many(model, problem, alg, options, batch, out, stop, how, full)
 
     def sensealgs(self) -> tuple[str, ...]:
         """SciMLSensitivity's adjoint methods; the first is the default."""

@@ -65,8 +65,8 @@ def julia_package() -> Path:
 
 def locate() -> Environment:
     """Find Julia and the project as juliacall will."""
-    offline = _setting("juliapkg", "offline") == "yes"
-    exe, project = _setting("juliacall", "exe"), _setting("juliacall", "project")
+    offline = setting("juliapkg", "offline") == "yes"
+    exe, project = setting("juliacall", "exe"), setting("juliacall", "project")
     if exe and project:
         return Environment(
             shutil.which(exe), "PYTHON_JULIACALL_EXE", Path(project), offline, True, None
@@ -196,9 +196,9 @@ def _gateway() -> tuple[str, int]:
     return parts.hostname or "pkg.julialang.org", parts.port or 443
 
 
-def _setting(owner: str, name: str) -> str | None:
+def setting(owner: str, name: str) -> str | None:
     """A `-X` option or an environment variable, as juliapkg and juliacall read them."""
-    value = sys._xoptions.get(f"{owner}-{name}")
+    value = sys._xoptions.get(f"{owner}-{name}".replace("_", "-"))
     if isinstance(value, str):
         return value
     return os.environ.get(f"PYTHON_{owner.upper()}_{name.upper()}") or None
@@ -211,7 +211,7 @@ def _depot() -> Path:
 
 def _project() -> Path:
     """Where juliapkg keeps its project: as set, in the virtual environment, or in the depot."""
-    chosen = _setting("juliapkg", "project")
+    chosen = setting("juliapkg", "project")
     if chosen:
         return Path(chosen)
     inside = sys.prefix != sys.base_prefix
@@ -230,7 +230,7 @@ def _read_meta(project: Path) -> dict[str, Any] | None:
 
 
 def _find_julia(project: Path, meta: dict[str, Any] | None) -> tuple[str | None, str]:
-    chosen = _setting("juliapkg", "exe")
+    chosen = setting("juliapkg", "exe")
     if chosen:
         return shutil.which(chosen), "PYTHON_JULIAPKG_EXE"
     if meta is not None and shutil.which(str(meta.get("executable"))):
@@ -244,7 +244,7 @@ def _find_julia(project: Path, meta: dict[str, Any] | None) -> tuple[str | None,
 def _what_is_missing(env: Environment) -> tuple[str, str] | None:
     """(reason, remedy) when Julia cannot start with all it needs."""
     if env.julia is None:
-        chosen = _setting("juliacall", "exe") if env.fixed else _setting("juliapkg", "exe")
+        chosen = setting("juliacall", "exe") if env.fixed else setting("juliapkg", "exe")
         if chosen:
             return f"{env.found_by}={chosen} is not an executable", "set it to a julia executable"
         return "Julia is not installed", _remedy(env)

@@ -131,7 +131,7 @@ class JuliaModel:
 
         `stream`: the seed and the trajectory of a random problem.
         """
-        u0, p = _flat(self.start(problem, plan)), _flat(problem.p_flat)
+        u0, p = flat(self.start(problem, plan)), flat(problem.p_flat)
         t0, t1 = problem.tspan
         facts = np.zeros(12, np.int64)  # the last two are floats: where the solve has got to
         at = address(facts)
@@ -311,7 +311,7 @@ def _frozen(value: Any) -> Any:
     return value.tobytes() if isinstance(value, np.ndarray) else value
 
 
-def _flat(values: Array) -> Array:
+def flat(values: Array) -> Array:
     return np.ascontiguousarray(values, dtype=np.float64)
 
 

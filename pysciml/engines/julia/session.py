@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from pysciml.engines.julia import environment
+from pysciml.engines.julia.threads import threads_chosen
 from pysciml.errors import EngineUnavailableError, PyscimlError, UnsupportedError
 
 _INTERRUPTED = -2
@@ -97,7 +98,8 @@ def _start() -> Any:
     if not running:
         _make_ready()
         _say("pysciml: starting Julia (5 to 20 s, once per session)")
-    juliacall = _import_juliacall()
+    with threads_chosen():
+        juliacall = _import_juliacall()
     try:
         _module = _load(juliacall)
     except juliacall.JuliaError as error:

@@ -15,6 +15,7 @@ from pysciml.engines.base import (
     Array,
     Availability,
     Batch,
+    EnsembleOptions,
     Pullback,
     RawBatch,
     RawSolution,
@@ -38,7 +39,9 @@ class NativeEngine:
     """The embedded engine: explicit Runge-Kutta and Rosenbrock methods, compiled by Numba."""
 
     name = "native"
+    ensemblealgs: tuple[str, ...] = ("EnsembleThreads", "EnsembleSerial")
     free_threaded = True
+    batched = False
 
     def __init__(self) -> None:
         self._plain: dict[str, Method] = {}  # methods without options, by name
@@ -132,6 +135,7 @@ class NativeEngine:
         batch: Batch,
         out: Array,
         stop: NDArray[np.int64],
+        how: EnsembleOptions,
     ) -> RawBatch:
         """Solve a batch of an ensemble in compiled code, without the GIL; see `ManyEngine`.
 

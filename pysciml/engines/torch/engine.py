@@ -19,6 +19,7 @@ from pysciml.engines.base import (
     Availability,
     Batch,
     Cotangents,
+    EnsembleOptions,
     Pullback,
     RawBatch,
     RawSolution,
@@ -71,7 +72,9 @@ class TorchEngine:
     """
 
     name = "torch"
+    ensemblealgs: tuple[str, ...] = ("EnsembleSerial",)
     free_threaded = False
+    batched = True
 
     def availability(self) -> Availability:
         from importlib.util import find_spec
@@ -108,6 +111,7 @@ class TorchEngine:
         batch: Batch,
         out: Array,
         stop: NDArray[np.int64],
+        how: EnsembleOptions,
     ) -> RawBatch:
         """One solve for a whole batch; see `ensemble` beside this file, and `ManyEngine`.
 

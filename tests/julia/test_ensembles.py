@@ -1,0 +1,232 @@
+"""Ensembles in Julia's threads: to the last bit the trajectories of single solves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import pysciml as sml
+
+pytestmark = pytest.mark.julia
+
+HOW = {"engine": "julia", "saveat": 0.25, "abstol": 1e-7, "reltol": 1e-7, "progress": False}
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(1)
+
+
+@pytest.fixture(scope="module")
+def van_der_pol():
+    return sml.ODEProblem(
+        lambda u, p, t: [u[1], p[0] * (1.0 - u[0] ** 2) * u[1] - u[0]],
+        [2.0, 0.0],
+        (0.0, 1.0),
+        [1.0],
+    )
+
+
+@pytest.fixture(scope="module")
+def blow_up():
+    """u = 1 / (1 - p t): it ends at t = 1/p."""
+    return sml.ODEProblem(lambda u, p, t: [p[0] * u[0] ** 2], [1.0], (0.0, 1.0), [1.0])
+
+
+def singly(ensemble: sml.EnsembleSolution, alg: str | None, **how) -> None:
+    """Assert that each trajectory and the work of all are those of solves one by one."""
+    how = {key: value for key, value in how.items() if key != "progress"}
+    work = np.zeros(6, dtype=int)
+    for i in range(len(ensemble)):
+        alone = sml.solve(ensemble.problem_at(i), alg, **how)
+        np.testing.assert_array_equal(ensemble.u[i], alone.u)
+        assert ensemble.alg == alone.alg
+        work += alone.stats
+    assert list(ensemble.stats) == work.tolist()
+
+
+# of one step and of many, explicit and implicit; None changes to the stiff method and back
+@pytest.mark.parametrize("alg", [None, "Tsit5", "Rodas5P", "FBDF", "VCABM"])
+def test_each_trajectory_is_that_of_its_own_solve(van_der_pol, rng, alg):
+    u0 = rng.normal(size=(12, 2))
+    p = np.array([1.0, 1e4, 2.0, 1e5] * 3)[:, None] if alg is None else rng.uniform(0.5, 5, (12, 1))
+    ensemble = sml.solve_ensemble(van_der_pol, alg=alg, u0=u0, p=p, **HOW)
+    assert ensemble.u.shape == (12, 5, 2)
+    assert ensemble.success
+    singly(ensemble, alg, **HOW)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"save_idxs": [1]},
+        {"abstol": [1e-4, 1e-8]},
+        {"tstops": [0.3, 0.6]},
+        {"dt": 1e-2, "adaptive": False},
+        {"saveat": [0.3, 0.9]},
+    ],
+)
+def test_options_reach_every_trajectory(van_der_pol, rng, options):
+    how = {**HOW, **options}
+    ensemble = sml.solve_ensemble(van_der_pol, alg="Tsit5", u0=rng.normal(size=(5, 2)), **how)
+    singly(ensemble, "Tsit5", **how)
+
+
+def test_backwards_in_time_and_a_mass_matrix(rng):
+    massive = sml.ODEProblem(
+        lambda u, p, t: [-u[0], u[0] - u[1]],
+        [1.0, 1.0],
+        (1.0, 0.0),
+        mass_matrix=[[1.0, 0.0], [0.0, 0.0]],
+    )
+    u0 = np.repeat(rng.normal(size=(4, 1)), 2, axis=1)
+    ensemble = sml.solve_ensemble(massive, u0=u0, **HOW)
+    singly(ensemble, None, **HOW)
+    np.testing.assert_allclose(ensemble.u[:, -1, 1], u0[:, 0] * np.exp(1.0), rtol=1e-5)
+
+
+def test_a_large_stiff_system(rng):
+    """Its Jacobian is sparse, and every thread needs one of its own."""
+
+    def diffusion(u, p, t):
+        left = np.concatenate([u[:1], u[:-1]])
+        right = np.concatenate([u[1:], u[-1:]])
+        return p[0] * (left - 2.0 * u + right)
+
+    problem = sml.ODEProblem(diffusion, np.ones(80), (0.0, 1.0), [10.0])
+    u0 = rng.normal(size=(16, 80))
+    ensemble = sml.solve_ensemble(problem, alg="Rodas5P", u0=u0, **HOW)
+    singly(ensemble, "Rodas5P", **HOW)
+    np.testing.assert_allclose(ensemble.u.sum(axis=2), u0.sum(axis=1)[:, None] + np.zeros(5))
+
+
+def test_threads_and_batches_change_nothing(van_der_pol, rng):
+    how = {**HOW, "p": rng.uniform(0.5, 2000.0, size=(300, 1))}
+    every = sml.solve_ensemble(van_der_pol, **how)
+    cut = sml.solve_ensemble(van_der_pol, batch_size=7, threads=1, **how)
+    serial = sml.solve_ensemble(van_der_pol, ensemblealg="EnsembleSerial", **how)
+    for other in (cut, serial):
+        np.testing.assert_array_equal(other.u, every.u)
+        assert other.stats == every.stats
+    statistics = [
+        sml.solve_ensemble(van_der_pol, keep="statistics", **each, **how)
+        for each in ({}, {"threads": 1})
+    ]
+    for name in ("mean", "var", "min", "max", "quantiles"):
+        np.testing.assert_array_equal(*(getattr(each, name) for each in statistics))
+
+
+def test_failures_are_told_once_and_the_rest_is_kept(blow_up):
+    p, how = np.linspace(0.2, 3.0, 40), {**HOW, "maxiters": 300}
+    with pytest.warns(RuntimeWarning, match=r"\d+ of 40 trajectories did not succeed"):
+        ensemble = sml.solve_ensemble(blow_up, alg="Tsit5", p=p, **how)
+    assert set(ensemble.retcodes[p > 1.0]) <= {"DtLessThanMin", "MaxIters", "Unstable"}
+    del how["progress"]
+    for i, (rate, retcode) in enumerate(zip(p, ensemble.retcodes, strict=True)):
+        alone = sml.solve(ensemble.problem_at(i), "Tsit5", raise_on_failure=False, **how)
+        assert retcode == alone.retcode
+        there = rate * ensemble.t < 1.0  # and not the state where it stopped
+        np.testing.assert_allclose(
+            ensemble.u[i, there, 0], 1.0 / (1.0 - rate * ensemble.t[there]), rtol=1e-4
+        )
+        assert np.isnan(ensemble.u[i, ~there]).all()
+
+
+def test_other_kinds_of_problem_are_solved_one_by_one():
+    def decay(du, u, p, t):
+        return [du[0] + p[0] * u[0]]
+
+    problem = sml.DAEProblem(decay, [-1.0], [1.0], (0.0, 1.0), [1.0])
+    rates = np.array([1.0, 1.0])
+    ensemble = sml.solve_ensemble(problem, p=rates, **HOW)
+    np.testing.assert_allclose(ensemble.u[:, -1, 0], np.exp(-rates), rtol=1e-5)
+
+
+def test_more_threads_than_julia_has(van_der_pol):
+    there = int(sml.julia.main().Base.Threads.nthreads())
+    with pytest.raises(ValueError) as raised:
+        sml.solve_ensemble(van_der_pol, 3, threads=there + 1, **HOW)
+    assert str(raised.value) == (
+        f"threads must be at most {there}, with which Julia was started "
+        f"(PYTHON_JULIACALL_THREADS says with how many); got {there + 1}"
+    )
+
+
+def test_what_a_method_cannot_do_is_raised(rng):
+    massive = sml.ODEProblem(
+        lambda u, p, t: [-u[0], u[0] - u[1]],
+        [1.0, 1.0],
+        (0.0, 1.0),
+        mass_matrix=[[1.0, 0.0], [0.0, 0.0]],
+    )
+    with pytest.raises(sml.UnsupportedError, match="this method cannot use a mass matrix"):
+        sml.solve_ensemble(massive, 200, "Tsit5", **HOW)
+
+
+# A process of its own: what a process does with signals is not to be tried in the one of the tests.
+SIGNALS = """
+import os, signal, subprocess, time
+import pysciml as sml
+
+def send(name, seconds):  # Python's threads cannot, as Julia holds Python's lock while it solves
+    subprocess.Popen(["sh", "-c", f"sleep {seconds}; kill -{name} {os.getpid()}"])
+
+heard = []
+signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))
+julia = sml.julia.main()
+print("threads", julia.Base.Threads.nthreads(), len(os.sched_getaffinity(0)))
+print("blocked", signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+problem = sml.ODEProblem(lambda u, p, t: -u, [1.0], (0.0, 1.0))
+how = {"engine": "julia", "saveat": 0.5, "adaptive": False, "progress": False}
+sml.solve_ensemble(problem, 100, "Tsit5", dt=0.1, **how)
+
+begin = time.perf_counter()  # each trajectory would take minutes
+send("INT", 0.5)
+left = sml.solve_ensemble(problem, 100, "Tsit5", dt=1e-9, maxiters=10**12, **how)
+print("left", (left.retcodes == "Interrupted").all(), time.perf_counter() - begin < 30.0)
+
+send("INT", 0.5)
+try:
+    while True:
+        pass
+except KeyboardInterrupt:
+    print("KeyboardInterrupt")
+
+send("USR1", 0.0)
+while not heard:
+    pass
+print("heard", heard == [signal.SIGUSR1])
+julia.seval("Threads.@threads for i in 1:100; [zeros(1000) for _ in 1:1000]; end; GC.gc()")
+print("again", sml.solve_ensemble(problem, 100, "Tsit5", dt=0.1, **how).success, flush=True)
+send("TERM", 0.0)
+while True:
+    pass
+"""
+
+
+def test_threads_and_signals():
+    env = {key: value for key, value in os.environ.items() if "THREADS" not in key}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SIGNALS],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env=env,
+    )
+    cores = len(os.sched_getaffinity(0))
+    assert done.stdout.splitlines() == [
+        f"threads {cores} {cores}",
+        "blocked set()",
+        "left True True",
+        "KeyboardInterrupt",
+        "heard True",
+        "again True",
+    ], done.stderr
+    assert done.returncode == -signal.SIGTERM
