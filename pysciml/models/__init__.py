@@ -11,6 +11,8 @@ Some are more than that, and bring their own loss and their own form of data; `f
 """
 
 from pysciml.models.expansions import RBF, Chebyshev, Fourier, Legendre, least_squares
+from pysciml.models.flow import ContinuousNormalizingFlow
+from pysciml.models.koopman import KoopmanAutoencoder, dmd, edmd
 from pysciml.models.mechanics import HamiltonianNN, LagrangianNN, Separable
 from pysciml.models.neural_ode import (
     AugmentedNeuralODE,
@@ -34,9 +36,11 @@ __all__ = [
     "AugmentedNeuralODE",
     "Chebyshev",
     "Conserving",
+    "ContinuousNormalizingFlow",
     "Equivariant",
     "Fourier",
     "HamiltonianNN",
+    "KoopmanAutoencoder",
     "LagrangianNN",
     "Legendre",
     "NeuralODE",
@@ -47,5 +51,7 @@ __all__ = [
     "Recurrent",
     "SecondOrderNeuralODE",
     "Separable",
+    "dmd",
+    "edmd",
     "least_squares",
 ]

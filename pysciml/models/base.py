@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -18,6 +19,16 @@ _Kind = TypeVar("_Kind", bound="Model")
 
 class Model(nn.Module):
     """A right-hand side with parameters of its own, for `fit`, `ODEProblem` or `SDEProblem`."""
+
+    def part(self, name: str, p: Mapping[str, Any], x: Tensor) -> Tensor:
+        """What the submodule of that name makes of x with the weights that are in p, a dict of all
+        the parameters by name.
+        """
+        own = {
+            key.removeprefix(f"{name}."): w for key, w in p.items() if key.startswith(f"{name}.")
+        }
+        result: Tensor = torch.func.functional_call(self.get_submodule(name), own, (x,))
+        return result
 
     def fitted(self: _Kind, result: FitResult) -> _Kind:
         """A copy with the parameters that a fit of this model found.

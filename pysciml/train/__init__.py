@@ -7,6 +7,7 @@ from pysciml.train.loop import EarlyStopping
 from pysciml.train.losses import L1, L2, MSE, Gaussian, LogNormal, Physics, Poisson
 from pysciml.train.minimise import Minimum, minimise
 from pysciml.train.optimisers import BFGS, LBFGS, Adam
+from pysciml.train.renewal import Renewal
 from pysciml.train.result import FitResult, History
 from pysciml.train.strategies import Collocation, GrowingHorizon, MultipleShooting
 from pysciml.train.transforms import bounded, positive
@@ -30,6 +31,7 @@ __all__ = [
     "MultipleShooting",
     "Physics",
     "Poisson",
+    "Renewal",
     "Setup",
     "bounded",
     "fit",

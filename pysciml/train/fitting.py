@@ -28,6 +28,7 @@ from pysciml.train.loop import EarlyStopping, Failure, Run
 from pysciml.train.objective import FailedTrial, ObjectiveFunction
 from pysciml.train.optimisers import LBFGS, Adam, Stage, as_stages
 from pysciml.train.progress import Progress
+from pysciml.train.renewal import Renewal
 from pysciml.train.result import Curve, FitResult, History, fitted_problems
 from pysciml.train.strategies import Phase, as_strategies
 from pysciml.train.task import Task
@@ -155,7 +156,7 @@ def fit(
     strategies = as_strategies(strategy)
     ball = as_ball(adversarial)
     setup = as_setup(problem, data, u0, observe, loss)
-    held_out = None if validation is None else as_setup(problem, validation, u0, None, None).data
+    held_out = None if validation is None else as_setup(problem, validation, u0).data
     tables = as_tables(setup.data)
     problem, u0 = as_problem(setup.problem, p, setup.u0, tables)
     check_problem(problem, alg)
@@ -180,6 +181,9 @@ def fit(
     )
     phases = [phase for each in strategies for phase in each.phases(task, stages)]
     phases.append(Phase("fit", stages, lambda theta: (task.objective(), _NOTHING)))
+    if setup.renewal is not None:
+        for phase in phases:
+            setup.renewal.check_stages(phase.stages)
     starts = _starts(task.unknowns, check.as_count(multi_start, "multi_start"), spread, seed)
     total = len(starts) * sum(stage.iterations for phase in phases for stage in phase.stages)
     bar = Progress(total, check.as_flag(progress, "progress"))
@@ -197,8 +201,10 @@ def fit(
         bar,
         save,
         check.as_count(checkpoint_every, "checkpoint_every"),
-        in_python=bool(problem.events) or save is not None or load is not None or ball is not None,
+        in_python=bool(problem.events)
+        or any(each is not None for each in (save, load, ball, setup.renewal)),
         adversarial=ball,
+        renewed=_renewed(setup.renewal, task.unknowns),
     )
     if load is not None:
         load(run)
@@ -243,6 +249,13 @@ def _starts(unknowns: Unknowns, count: int, spread: float, seed: int) -> list[Ar
         step[:moved] = spread * random.standard_normal(moved)
         starts.append(unknowns.first + step)
     return starts
+
+
+def _renewed(
+    renewal: Renewal | None, unknowns: Unknowns
+) -> tuple[Array, Callable[[int], Array]] | None:
+    """Where in theta, and with what in each iteration."""
+    return None if renewal is None else (renewal.positions(unknowns.names), renewal.draw)
 
 
 def _early_stopping(value: Any) -> EarlyStopping | None:

@@ -15,6 +15,7 @@ from pysciml.solve import solve_options
 from pysciml.train.data import Table, Trajectory, as_tables, as_trajectories
 from pysciml.train.losses import as_loss, as_penalty
 from pysciml.train.observation import Observation, as_tensor
+from pysciml.train.renewal import Renewal
 from pysciml.train.task import Task
 from pysciml.train.unknowns import Unknowns
 
@@ -25,7 +26,8 @@ _NOTHING = np.zeros(0)
 class Setup:
     """What a model makes of its data: a problem, and the loss that goes with it.
 
-    The fields are arguments of `fit`. `observe` and `loss` give way to the user's own.
+    The fields are arguments of `fit`, but for `renewal`. `observe` and `loss` give way to the
+    user's own.
     """
 
     problem: Any
@@ -33,6 +35,7 @@ class Setup:
     u0: Any = None
     observe: Any = None
     loss: Any = None
+    renewal: Renewal | None = None
 
 
 @runtime_checkable
@@ -44,7 +47,7 @@ class SetsUp(Protocol):
         ...
 
 
-def as_setup(problem: Any, data: Any, u0: Any, observe: Any, loss: Any) -> Setup:
+def as_setup(problem: Any, data: Any, u0: Any, observe: Any = None, loss: Any = None) -> Setup:
     """The arguments of a fit, with what the model decides where the user left it open."""
     if isinstance(problem, type) or not isinstance(problem, SetsUp):
         return Setup(problem, data, u0, observe, "mse" if loss is None else loss)

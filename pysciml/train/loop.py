@@ -16,6 +16,7 @@ from pysciml.engines.base import Array, Engine
 from pysciml.train.adversarial import AdversarialFunction, Ball
 from pysciml.train.objective import FailedTrial, Objective, ObjectiveFunction
 from pysciml.train.optimisers import EndStage, Stage
+from pysciml.train.renewal import RenewedFunction
 
 if TYPE_CHECKING:
     from pysciml.train.strategies import Phase
@@ -158,6 +159,8 @@ class Run:
     in_python : run every stage here, also where the engine has loops of its own: only these stages
         can be resumed, and repeat to the last bit.
     adversarial : how far initial states are off in the plain fit, to the worst; only in Python.
+    renewed : entries of theta, and what they are in each iteration; only in Python. The last
+        iterate then counts as the best.
 
     Attributes
     ----------
@@ -178,6 +181,7 @@ class Run:
         save_every: int = 100,
         in_python: bool = False,
         adversarial: Ball | None = None,
+        renewed: tuple[Array, Callable[[int], Array]] | None = None,
     ) -> None:
         self.engine = engine
         self.phases = phases
@@ -194,6 +198,7 @@ class Run:
         self._save_every = save_every
         self._in_python = in_python
         self._adversarial = adversarial
+        self._renewed = renewed
         self._memory: dict[str, Any] | None = None
         self._trials: Trials | None = None
         self._began = perf_counter()
@@ -255,13 +260,15 @@ class Run:
         return True
 
     def _function(self, objective: Objective) -> Function:
-        function = ObjectiveFunction(self.engine, objective)
+        objective_function = ObjectiveFunction(self.engine, objective)
+        function: Function = objective_function
         plain = self.position.phase == len(self.phases) - 1
-        return (
-            AdversarialFunction(function, self._adversarial)
-            if plain and self._adversarial
-            else function
-        )
+        if plain and self._adversarial:
+            function = AdversarialFunction(objective_function, self._adversarial)
+        if self._renewed is None:
+            return function
+        where, draw = self._renewed
+        return RenewedFunction(function, where, lambda: draw(self.position.rows))
 
     def _stage(self, index: int, stage: Stage, function: Function) -> None:
         here = self.position
@@ -293,7 +300,7 @@ class Run:
         self._note(value, seen)
         score = value if seen is None else seen
         margin = 0.0 if self.early_stopping is None else self.early_stopping.min_delta
-        better = score < here.score
+        better = score < here.score or self._renewed is not None
         enough = (
             score < here.score - margin * abs(here.score) if math.isfinite(here.score) else True
         )

@@ -125,7 +125,8 @@ def test_missing_values_are_as_if_they_were_not_there(decays, decay_data):
     weighted = sml.fit(decays, (t, y), weights=weights, optimisers=LBFGS(20), **TIGHT)
     assert with_holes.p["k"] == weighted.p["k"]
     kept = np.delete(t, 1), np.delete(holes, 1, axis=0)
-    assert sml.fit(decays, kept, optimisers=LBFGS(20), **TIGHT).p["k"] == with_holes.p["k"]
+    fewer = sml.fit(decays, kept, optimisers=LBFGS(20), **TIGHT)
+    assert fewer.p["k"] == pytest.approx(with_holes.p["k"], rel=1e-6)  # sums in another order
     assert np.isnan(with_holes.residuals[0][1]).all()
     assert np.isfinite(with_holes.fitted[0]).all()
 

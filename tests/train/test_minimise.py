@@ -43,7 +43,11 @@ def test_a_network_is_a_function_of_its_weights():
     [
         (lambda: minimise(3, 1.0), TypeError, "function must be a torch function of the param"),
         (lambda: minimise(rosenbrock, None), ValueError, "p has no free parameters"),
-        (lambda: minimise(lambda p: torch.log(2.0 * p), -1.0, **QUIET), ValueError, "must be finite"),
+        (
+            lambda: minimise(lambda p: torch.log(2.0 * p), -1.0, **QUIET),
+            ValueError,
+            "must be finite",
+        ),
         (lambda: minimise(lambda p: p, [1.0, 2.0]), sml.CaptureError, "must return one number"),
     ],
 )
