@@ -162,7 +162,8 @@ def test_nuts_on_lynx_and_hare_is_stans():
     }
     for name, (mean, sd) in published.items():
         assert found.quantities[name].mean() == pytest.approx(mean, abs=0.25 * sd), name
-        assert found.quantities[name].std() == pytest.approx(sd, rel=0.25), name
+        # deviations are published to one digit, and 500 draws know them to some per cent
+        assert found.quantities[name].std() == pytest.approx(sd, rel=0.35), name
     for i in range(2):
         assert found.quantities[f"sigma[{i}]"].mean() == pytest.approx(0.25, abs=0.03)
 
