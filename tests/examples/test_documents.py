@@ -1,4 +1,4 @@
-"""The README and the guide: every block of Python runs, one page after the other."""
+"""The guide: every block of Python runs, one page after the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pysciml import engines
 matplotlib.use("Agg")
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]
+PAGES = [*sorted((ROOT / "docs" / "guide").glob("*.md"))]
 BLOCK = re.compile(r"(?:<!-- needs: (\w+) -->\n)?```python\n(.*?)```", re.DOTALL)
 
 
