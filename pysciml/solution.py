@@ -99,13 +99,7 @@ class Solution:
         """Versions of what computed this, for the record."""
         of_torch = "torchsde" if self.problem.is_random else "torchdiffeq"
         packages = {"native": ("numba",), "torch": (of_torch,), "julia": ("juliacall",)}
-        found = {"python": platform.python_version()}
-        for package in ("pysciml", "numpy", "torch", *packages.get(self.engine, ())):
-            try:
-                found[package] = metadata.version(package)
-            except metadata.PackageNotFoundError:
-                found[package] = "source tree"
-        return found
+        return installed_versions(*packages.get(self.engine, ()))
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -236,3 +230,14 @@ def index_names(shape: tuple[int, ...]) -> tuple[str, ...]:
     if not shape:
         return ("u",)
     return tuple(f"u[{', '.join(map(str, index))}]" for index in np.ndindex(shape))
+
+
+def installed_versions(*packages: str) -> dict[str, str]:
+    """Versions of Python, this package, its foundations, and the packages named."""
+    found = {"python": platform.python_version()}
+    for package in ("pysciml", "numpy", "torch", *packages):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "source tree"
+    return found

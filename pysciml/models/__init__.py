@@ -10,6 +10,7 @@ stands:
 Some are more than that, and bring their own loss and their own form of data; `fit` asks them.
 """
 
+from pysciml.models.deep_bsde import DeepBSDE
 from pysciml.models.expansions import RBF, Chebyshev, Fourier, Legendre, least_squares
 from pysciml.models.flow import ContinuousNormalizingFlow
 from pysciml.models.koopman import KoopmanAutoencoder, dmd, edmd
@@ -37,6 +38,7 @@ __all__ = [
     "Chebyshev",
     "Conserving",
     "ContinuousNormalizingFlow",
+    "DeepBSDE",
     "Equivariant",
     "Fourier",
     "HamiltonianNN",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,24 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if facts.get("kind") != kind:
         raise ValueError(f"{path} must be a {kind}; it is a {facts.get('kind')}")
     return facts, arrays
+
+
+def checkpointing(
+    checkpoint: Any, resume: Any, fingerprint: Callable[[], str]
+) -> tuple[Callable[[Run], None] | None, Callable[[Run], None] | None]:
+    """What writes a run to a file, and what reads it back, where each is asked for."""
+    target = None if checkpoint is None else Path(checkpoint)
+    if resume is True and target is None:
+        raise ValueError("resume=True needs checkpoint=, the file to go on from")
+    source = target if resume is True else Path(resume) if resume else None
+    if resume is True and target is not None and not target.exists():
+        source = None
+    if target is None and source is None:
+        return None, None
+    mark = fingerprint()
+    save = None if target is None else partial(save_run, path=target, fingerprint=mark)
+    load = None if source is None else partial(load_run, path=source, fingerprint=mark)
+    return save, load
 
 
 def save_run(run: Run, path: Path, fingerprint: str) -> None:

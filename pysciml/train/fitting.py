@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,20 @@ from pysciml.problems import ODEProblem
 from pysciml.solution import Solution
 from pysciml.solve import check_problem, failure_message, solve
 from pysciml.train.adversarial import Ball, as_ball
-from pysciml.train.checkpoint import load_run, save_run
+from pysciml.train.checkpoint import checkpointing
 from pysciml.train.covariance import covariance
 from pysciml.train.data import as_tables
 from pysciml.train.inputs import as_problem, as_setup, make_task, validation_trajectories
-from pysciml.train.loop import EarlyStopping, Failure, Run
-from pysciml.train.objective import FailedTrial, ObjectiveFunction
-from pysciml.train.optimisers import LBFGS, Adam, Stage, as_stages
+from pysciml.train.loop import EarlyStopping, Failure, Run, as_early_stopping
+from pysciml.train.objective import FailedTrial, Objective, ObjectiveFunction
+from pysciml.train.optimisers import LBFGS, Adam, as_stages, identity
+from pysciml.train.own_loss import fit_own_loss, has_own_loss
 from pysciml.train.progress import Progress
 from pysciml.train.renewal import Renewal
 from pysciml.train.result import Curve, FitResult, History, fitted_problems
 from pysciml.train.strategies import Phase, as_strategies
 from pysciml.train.task import Task
-from pysciml.train.unknowns import Unknowns
+from pysciml.train.unknowns import Unknowns, starts
 
 _SOLVE_OPTIONS = ("dt", "dtmin", "dtmax", "maxiters", "adaptive", "tstops", "alg_options")
 _FINE = 200  # times of a fitted curve
@@ -42,7 +43,7 @@ _NOTHING = np.zeros(0)
 
 def fit(
     problem: Any,
-    data: Any,
+    data: Any = None,
     *,
     p: Any = None,
     u0: Any = None,
@@ -152,6 +153,8 @@ def fit(
     -----
     Ctrl-C returns the best result so far; its `message` says so.
     """
+    if has_own_loss(problem):
+        return fit_own_loss(**_given(locals()))
     stages = as_stages(optimisers)
     strategies = as_strategies(strategy)
     ball = as_ball(adversarial)
@@ -184,19 +187,19 @@ def fit(
     if setup.renewal is not None:
         for phase in phases:
             setup.renewal.check_stages(phase.stages)
-    starts = _starts(task.unknowns, check.as_count(multi_start, "multi_start"), spread, seed)
-    total = len(starts) * sum(stage.iterations for phase in phases for stage in phase.stages)
+    begins = starts(task.unknowns, check.as_count(multi_start, "multi_start"), spread, seed)
+    total = len(begins) * sum(stage.iterations for phase in phases for stage in phase.stages)
     bar = Progress(total, check.as_flag(progress, "progress"))
-    save, load = _checkpointing(
+    save, load = checkpointing(
         checkpoint,
         resume,
-        lambda: _fingerprint(task, phases, starts, runner.name, early_stopping, ball),
+        lambda: _fingerprint(task, phases, begins, runner.name, early_stopping, ball),
     )
     run = Run(
         runner,
         phases,
-        starts,
-        _early_stopping(early_stopping),
+        begins,
+        as_early_stopping(early_stopping),
         _validation(held_out, task, runner),
         bar,
         save,
@@ -205,6 +208,7 @@ def fit(
         or any(each is not None for each in (save, load, ball, setup.renewal)),
         adversarial=ball,
         renewed=_renewed(setup.renewal, task.unknowns),
+        last_counts=setup.renewal is not None,
     )
     if load is not None:
         load(run)
@@ -216,6 +220,13 @@ def fit(
         assert run.failure is not None
         raise _cannot_begin(run.failure, runner)
     return _result(task, runner, run, best.theta, best.loss, seed)
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call of `fit` that are not its defaults."""
+    defaults = {name: each.default for name, each in inspect.signature(fit).parameters.items()}
+    given = {name: x for name, x in arguments.items() if x is not defaults[name]}
+    return {"model": given.pop("problem"), **given.pop("options"), **given}
 
 
 def _engine(name: str, problem: ODEProblem, sensealg: str | None) -> Engine:
@@ -239,31 +250,11 @@ def _solve_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     return dict(options)
 
 
-def _starts(unknowns: Unknowns, count: int, spread: float, seed: int) -> list[Array]:
-    check.as_positive(spread, "spread")
-    random = np.random.default_rng(seed)
-    moved = unknowns.size - unknowns.noise0.size
-    starts = [unknowns.first]
-    for _ in range(count - 1):
-        step = np.zeros(unknowns.size)
-        step[:moved] = spread * random.standard_normal(moved)
-        starts.append(unknowns.first + step)
-    return starts
-
-
 def _renewed(
     renewal: Renewal | None, unknowns: Unknowns
 ) -> tuple[Array, Callable[[int], Array]] | None:
     """Where in theta, and with what in each iteration."""
     return None if renewal is None else (renewal.positions(unknowns.names), renewal.draw)
-
-
-def _early_stopping(value: Any) -> EarlyStopping | None:
-    if value is not None and not isinstance(value, EarlyStopping):
-        raise TypeError(
-            f"early_stopping must be an EarlyStopping(...) or None; got {check.describe(value)}"
-        )
-    return value
 
 
 def _validation(data: Any, task: Task, runner: Engine) -> Callable[[Array], float] | None:
@@ -280,24 +271,6 @@ def _validation(data: Any, task: Task, runner: Engine) -> Callable[[Array], floa
             return np.inf
 
     return value
-
-
-def _checkpointing(
-    checkpoint: Any, resume: Any, fingerprint: Callable[[], str]
-) -> tuple[Callable[[Run], None] | None, Callable[[Run], None] | None]:
-    """What writes a run to a file, and what reads it back, where each is asked for."""
-    target = None if checkpoint is None else Path(checkpoint)
-    if resume is True and target is None:
-        raise ValueError("resume=True needs checkpoint=, the file to go on from")
-    source = target if resume is True else Path(resume) if resume else None
-    if resume is True and target is not None and not target.exists():
-        source = None
-    if target is None and source is None:
-        return None, None
-    mark = fingerprint()
-    save = None if target is None else partial(save_run, path=target, fingerprint=mark)
-    load = None if source is None else partial(load_run, path=source, fingerprint=mark)
-    return save, load
 
 
 def _fingerprint(
@@ -318,17 +291,10 @@ def _fingerprint(
     for phase in phases:
         digest.update(phase.name.encode())
         for stage in phase.stages:
-            digest.update(_identity(stage).encode())
+            digest.update(identity(stage).encode())
     digest.update(repr((engine, task.alg, task.adjoint, early_stopping, ball)).encode())
     digest.update(repr(sorted(task.options.items())).encode())
     return digest.hexdigest()[:24]
-
-
-def _identity(stage: Stage) -> str:
-    """The stage with the step sizes that its schedule gives instead of the schedule itself."""
-    if isinstance(stage, Adam):
-        return repr((replace(stage, schedule=None), stage.rates().tobytes()))
-    return repr(stage)
 
 
 def _cannot_begin(failure: Failure, runner: Engine) -> Exception:
@@ -337,6 +303,7 @@ def _cannot_begin(failure: Failure, runner: Engine) -> Exception:
     k = failure.trial.solve
     if k is None:
         return ValueError(f"the fit cannot start: {failure.trial} {where}")
+    assert isinstance(failure.objective, Objective)
     solve = failure.objective.solves[k]
     problem = ObjectiveFunction(runner, failure.objective).problem(k, failure.vector)
     raw = runner.solve(problem, failure.objective.alg, solve.options)
@@ -360,16 +327,6 @@ def _result(
     moved = task.unknowns.size - task.unknowns.noise0.size
     quantities = task.unknowns.quantities(at).numpy()[:moved].tolist()
     curves, fitted, last = _predict(task, runner, p_flat, u0)
-    rows = run.rows
-    kept = {
-        each.name: np.array(getattr(rows, each.name)[: run.position.rows]) for each in fields(rows)
-    }
-    names = tuple(phase.name for phase in run.phases)
-    message = "finished"
-    if run.interrupted:
-        message = (
-            f"interrupted in {names[run.position.phase]!r}, after {run.position.rows} iterations"
-        )
     return FitResult(
         p=task.problem.model.parameters.unflatten(p_flat.copy()),
         p_flat=p_flat,
@@ -377,8 +334,8 @@ def _result(
         u0=u0,
         noise=task.unknowns.noise(at).numpy(),
         loss=loss,
-        history=History(**kept, phases=names),
-        message=message,
+        history=History.of(run),
+        message=run.message(),
         data=task.trajectories,
         fitted=fitted,
         curves=curves,

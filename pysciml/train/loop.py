@@ -14,15 +14,12 @@ import numpy as np
 from pysciml import validation as check
 from pysciml.engines.base import Array, Engine
 from pysciml.train.adversarial import AdversarialFunction, Ball
-from pysciml.train.objective import FailedTrial, Objective, ObjectiveFunction
+from pysciml.train.objective import FailedTrial, Function, Objective, ObjectiveFunction
 from pysciml.train.optimisers import EndStage, Stage
 from pysciml.train.renewal import RenewedFunction
 
 if TYPE_CHECKING:
     from pysciml.train.strategies import Phase
-
-#: theta -> (value, gradient), of an objective
-Function = Callable[[Array], tuple[float, Array]]
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,14 @@ class EarlyStopping:
         for name in ("patience", "every"):
             object.__setattr__(self, name, check.as_count(getattr(self, name), name))
         check.as_nonnegative(self.min_delta, "min_delta")
+
+
+def as_early_stopping(value: Any) -> EarlyStopping | None:
+    if value is not None and not isinstance(value, EarlyStopping):
+        raise TypeError(
+            f"early_stopping must be an EarlyStopping(...) or None; got {check.describe(value)}"
+        )
+    return value
 
 
 class Trials:
@@ -140,7 +145,7 @@ class Failure:
     """A phase that could not begin: its first trial, of `objective` at `vector`, failed."""
 
     phase: str
-    objective: Objective
+    objective: Objective | Function
     vector: Array
     trial: FailedTrial
 
@@ -159,8 +164,8 @@ class Run:
     in_python : run every stage here, also where the engine has loops of its own: only these stages
         can be resumed, and repeat to the last bit.
     adversarial : how far initial states are off in the plain fit, to the worst; only in Python.
-    renewed : entries of theta, and what they are in each iteration; only in Python. The last
-        iterate then counts as the best.
+    renewed : entries of theta, and what they are in each iteration; only in Python.
+    last_counts : whether an attempt leads to its last iteration, and not to its best.
 
     Attributes
     ----------
@@ -182,6 +187,7 @@ class Run:
         in_python: bool = False,
         adversarial: Ball | None = None,
         renewed: tuple[Array, Callable[[int], Array]] | None = None,
+        last_counts: bool = False,
     ) -> None:
         self.engine = engine
         self.phases = phases
@@ -199,6 +205,7 @@ class Run:
         self._in_python = in_python
         self._adversarial = adversarial
         self._renewed = renewed
+        self._last_counts = last_counts
         self._memory: dict[str, Any] | None = None
         self._trials: Trials | None = None
         self._began = perf_counter()
@@ -227,6 +234,13 @@ class Run:
         if not done:
             return Attempt(None if self.failure else here.theta, math.inf, math.inf)
         return min(done, key=lambda each: each.score)
+
+    def message(self) -> str:
+        """How it ended."""
+        here = self.position
+        if not self.interrupted:
+            return "finished"
+        return f"interrupted in {self.phases[here.phase].name!r}, after {here.rows} iterations"
 
     def _after(self, worked: bool) -> Position | None:
         """What follows the phase that has just ended."""
@@ -259,7 +273,9 @@ class Run:
             return False
         return True
 
-    def _function(self, objective: Objective) -> Function:
+    def _function(self, objective: Objective | Function) -> Function:
+        if not isinstance(objective, Objective):
+            return objective
         objective_function = ObjectiveFunction(self.engine, objective)
         function: Function = objective_function
         plain = self.position.phase == len(self.phases) - 1
@@ -300,15 +316,15 @@ class Run:
         self._note(value, seen)
         score = value if seen is None else seen
         margin = 0.0 if self.early_stopping is None else self.early_stopping.min_delta
-        better = score < here.score or self._renewed is not None
+        better = score < here.score
         enough = (
             score < here.score - margin * abs(here.score) if math.isfinite(here.score) else True
         )
         memory = {} if self._memory is None else dict(self._memory)
         self.position = here = replace(
             here,
-            best=theta if better else here.best,
-            loss=value if better else here.loss,
+            best=theta if better or self._last_counts else here.best,
+            loss=value if better or self._last_counts else here.loss,
             score=score if better else here.score,
             waited=0 if better and enough else here.waited + 1,
             rows=len(self.rows),

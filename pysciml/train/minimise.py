@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -105,11 +105,10 @@ def minimise(
     bar.close(best.loss, not run.interrupted)
     if best.theta is None:
         raise ValueError("function must be finite, with its gradient, at the p it begins from")
-    rows = {each.name: np.array(getattr(run.rows, each.name)) for each in fields(run.rows)}
     found: Array = unknowns.p(torch.as_tensor(best.theta)).numpy()
     return Minimum(
         parameters.unflatten(found.copy()),
         best.loss,
-        History(**rows, phases=(phase.name,)),
+        History.of(run),
         "interrupted" if run.interrupted else "finished",
     )

@@ -83,6 +83,9 @@ class Objective:
         return int(self.loss.input_shape("u")[0])
 
 
+#: theta -> (value, gradient); may raise `FailedTrial`
+Function = Callable[[Array], tuple[float, Array]]
+
 #: What a loop tells after each iteration: (number of the stage, value, theta at that value).
 #: True asks it to stop. It may raise KeyboardInterrupt.
 Report = Callable[[int, float, Array], bool]

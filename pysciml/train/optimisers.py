@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -32,6 +32,7 @@ class EndStage(Exception):
 
 class Stage(Protocol):
     iterations: int
+    resamples: ClassVar[bool]  # whether a random loss may draw anew in each iteration
 
     def run(
         self, evaluate: Evaluate, theta: Array, report: Tell, memory: Memory | None = None
@@ -74,6 +75,7 @@ class Adam:
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
     clip: float | None = None
+    resamples: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check.as_positive(self.lr, "lr")
@@ -130,6 +132,7 @@ class _QuasiNewton:
 
     iterations: int = 500
     tolerance: float = 1e-10
+    resamples: ClassVar[bool] = False
     _method: ClassVar[str]
 
     def __post_init__(self) -> None:
@@ -226,3 +229,10 @@ def as_stages(value: Any) -> tuple[Stage, ...]:
     if not stages:
         raise ValueError("optimisers must be at least one stage; got an empty list")
     return stages
+
+
+def identity(stage: Stage) -> str:
+    """The stage with the step sizes that its schedule gives instead of the schedule itself."""
+    if isinstance(stage, Adam):
+        return repr((replace(stage, schedule=None), stage.rates().tobytes()))
+    return repr(stage)

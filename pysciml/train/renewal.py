@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pysciml.engines.base import Array
-from pysciml.train.optimisers import Adam, Stage
+from pysciml.train.optimisers import Stage
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Renewal:
     def check_stages(self, stages: Sequence[Stage]) -> None:
         """Refuse optimisers that compare values of different iterations."""
         for stage in stages:
-            if not isinstance(stage, Adam):
+            if not stage.resamples:
                 raise ValueError(
                     "optimisers must be Adam(...) for a loss that is drawn anew in each iteration; "
                     f"got {type(stage).__name__}, whose line search needs one that stays"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from pysciml.engines.base import Array
 from pysciml.problems import ODEProblem
 from pysciml.train.checkpoint import read, write
 from pysciml.train.data import Trajectory
+from pysciml.train.loop import Rows, Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,6 +44,15 @@ class History:
     seconds: Array
     phases: tuple[str, ...]
 
+    @staticmethod
+    def of(run: Run) -> History:
+        """What a run did so far."""
+        count = run.position.rows
+        columns = {
+            each.name: np.array(getattr(run.rows, each.name)[:count]) for each in fields(Rows)
+        }
+        return History(**columns, phases=tuple(phase.name for phase in run.phases))
+
     def __len__(self) -> int:
         return len(self.loss)
 
@@ -68,7 +78,8 @@ class FitResult:
     loss : its lowest value.
     history : see `History`.
     message : how it ended.
-    data : the observed trajectories.
+    data : the observed trajectories; empty, as all that follows of them, where the model brings a
+        loss of its own.
     fitted : for each of them, (rows, k) predictions.
     curves : for each of them, the prediction over time.
     names : of the k observed components.
@@ -102,8 +113,10 @@ class FitResult:
         """The fitted model, ready to solve, from the initial state of each trajectory."""
         if not self._problems:
             raise ValueError(
-                "this result was loaded without its problem, whose function is not in the file: "
-                "pass the problem, FitResult.load(path, problem)"
+                f"a {self.alg} has a loss of its own and is no problem; see model.fitted(result)"
+                if not len(self.u0)
+                else "this result was loaded without its problem, whose function is not in the "
+                "file: pass the problem, FitResult.load(path, problem)"
             )
         return self._problems
 
@@ -145,6 +158,11 @@ class FitResult:
 
         from pysciml.train.progress import draw_losses
 
+        if not self.data:  # of a model that is no problem
+            figure, ax = plt.subplots(layout="constrained")
+            draw_losses(ax, self.history.loss)
+            ax.set_title(f"loss {self.loss:.4g}")
+            return figure
         figure = plt.figure(figsize=(11, 6), layout="constrained")
         grid = figure.add_gridspec(2, 2, width_ratios=(1.6, 1.0))
         over_time, below = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])

@@ -17,7 +17,7 @@ from pysciml.capture.functions import capture_map, capture_value_and_grad
 from pysciml.engines.base import Array
 from pysciml.errors import UnsupportedError
 from pysciml.train.data import Trajectory, by_component
-from pysciml.train.objective import Objective
+from pysciml.train.objective import Function, Objective
 from pysciml.train.optimisers import LBFGS, Stage, as_stages
 from pysciml.train.task import Arc, Task
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 class Phase:
     """A part of a fit.
 
-    `make(theta)`, called when the phase begins, gives its objective and the first values of the
-    unknowns that the objective has beyond theta.
+    `make(theta)`, called when the phase begins, gives its objective, or a function that needs none,
+    and the first values of the unknowns that the objective has beyond theta.
     """
 
     name: str
     stages: tuple[Stage, ...]
-    make: Callable[[Array], tuple[Objective, Array]]
+    make: Callable[[Array], tuple[Objective | Function, Array]]
 
 
 class Strategy(Protocol):

@@ -184,6 +184,19 @@ class Unknowns:
         return torch.cat(parts) if parts else theta[:0]
 
 
+def starts(unknowns: Unknowns, count: int, spread: float, seed: int) -> list[Array]:
+    """theta where each attempt of a fit begins: all but the first at random."""
+    check.as_positive(spread, "spread")
+    random = np.random.default_rng(seed)
+    moved = unknowns.size - unknowns.noise0.size
+    begins = [unknowns.first]
+    for _ in range(count - 1):
+        step = np.zeros(unknowns.size)
+        step[:moved] = spread * random.standard_normal(moved)
+        begins.append(unknowns.first + step)
+    return begins
+
+
 def _values(runs: Sequence[_Run], first: Array, theta: Tensor) -> Tensor:
     import torch
 

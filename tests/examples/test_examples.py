@@ -147,3 +147,15 @@ def test_bayesian_lynx_hare(example):
         assert found[name].calibration(0.9) > 0.85, name
     assert found["NUTS"].noise.mean() == pytest.approx(0.23, abs=0.06)
     assert_picture("bayesian_lynx_hare")
+
+
+def test_deep_bsde(example):
+    found = example("deep_bsde")["main"](["--short"])
+    errors = {each.name: each.error for each in found}
+    assert errors["Allen-Cahn"] < 0.02
+    assert errors["Hamilton-Jacobi-Bellman"] < 0.002  # it begins at 0.0008, but with z = 0
+    assert found[1].losses[-30:].mean() < 0.9 * found[1].losses[:30].mean()
+    assert errors["Black-Scholes, default risk"] < 0.02
+    assert found[0].known == pytest.approx(0.0528, rel=0.002)  # published: Han, Jentzen, E (2018)
+    assert found[1].known == pytest.approx(4.5901, rel=1e-4)
+    assert_picture("deep_bsde")
