@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KERNELS",
+    "addprocs",
     "array",
     "collocate_data",
     "from_lux",
@@ -113,6 +114,42 @@ def package(name: str) -> Any:
         Julia is not ready, or its environment has no such package.
     """
     return session.package(name)
+
+
+def addprocs(processes: int | list[str]) -> int:
+    """Start Julia processes for ensembles, as `Distributed.addprocs` does.
+
+    `solve_ensemble(..., engine="julia", ensemblealg="EnsembleDistributed")` uses all that there
+    are, with the Julia environment of this process. They end with it.
+
+    Parameters
+    ----------
+    processes : int or list of str
+        How many on this machine; or other machines by name ("user@host"), which have to be reached
+        by `ssh` without a password, and to have Julia and its environment in the same folders.
+
+    Returns
+    -------
+    int
+        How many processes there are more.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The argument is wrong.
+    JuliaError
+        They could not be started.
+    """
+    from pysciml.engines.julia import ensemble
+
+    if isinstance(processes, (list, tuple)):
+        if not processes or not all(isinstance(name, str) for name in processes):
+            raise TypeError(
+                "processes must be a number of processes or a list of names of machines; got "
+                f"{check.describe(processes)}"
+            )
+        return ensemble.addprocs(list(processes))
+    return ensemble.addprocs(check.as_count(processes, "processes"))
 
 
 def array(values: Any) -> Any:

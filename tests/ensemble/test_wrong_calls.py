@@ -194,6 +194,46 @@ WRONG_CALLS = [
         "several processes",
     ),
     (
+        ensemble(ensemblealg="EnsembleThread"),
+        ValueError,
+        "ensemblealg must be one of 'EnsembleThreads', 'EnsembleSerial', 'EnsembleDistributed'; "
+        "got 'EnsembleThread'; did you mean 'EnsembleThreads' or 'EnsembleSerial'?",
+    ),
+    (
+        ensemble(ensemblealg=2),
+        TypeError,
+        "ensemblealg must be one of 'EnsembleThreads', 'EnsembleSerial', 'EnsembleDistributed'; "
+        "got 2",
+    ),
+    (
+        ensemble(ensemblealg="EnsembleDistributed"),
+        sml.UnsupportedError,
+        'engine="native" has no EnsembleDistributed; it has EnsembleThreads and EnsembleSerial, '
+        "and executor= runs any engine in several processes",
+    ),
+    (
+        ensemble(ensemblealg="EnsembleSerial", threads=2),
+        ValueError,
+        "threads must be left out with ensemblealg='EnsembleSerial', which has none; got 2",
+    ),
+    (
+        ensemble(executor=type("Pool", (), {"submit": print})(), ensemblealg="EnsembleThreads"),
+        ValueError,
+        "ensemblealg and executor must not be given together: the executor's workers are the "
+        "threads; got ensemblealg='EnsembleThreads'",
+    ),
+    (
+        lambda: sml.julia.addprocs(0),
+        ValueError,
+        "processes must be a whole number >= 1; got 0",
+    ),
+    (
+        lambda: sml.julia.addprocs(["host", 2]),
+        TypeError,
+        "processes must be a number of processes or a list of names of machines; got the list "
+        "['host', 2]",
+    ),
+    (
         ensemble(dense=True),
         TypeError,
         "solve_ensemble has no option 'dense': trajectories are kept at the times of saveat only",

@@ -38,6 +38,18 @@ def blow_up():
     return sml.ODEProblem(lambda u, p, t: [p[0] * u[0] ** 2], [1.0], (0.0, 1.0), [1.0])
 
 
+@pytest.fixture(scope="module")
+def diffusion():
+    """Its Jacobian is sparse, and every thread needs one of its own."""
+
+    def f(u, p, t):
+        left = np.concatenate([u[:1], u[:-1]])
+        right = np.concatenate([u[1:], u[-1:]])
+        return p[0] * (left - 2.0 * u + right)
+
+    return sml.ODEProblem(f, np.ones(80), (0.0, 1.0), [10.0])
+
+
 def singly(ensemble: sml.EnsembleSolution, alg: str | None, **how) -> None:
     """Assert that each trajectory and the work of all are those of solves one by one."""
     how = {key: value for key, value in how.items() if key != "progress"}
@@ -90,17 +102,9 @@ def test_backwards_in_time_and_a_mass_matrix(rng):
     np.testing.assert_allclose(ensemble.u[:, -1, 1], u0[:, 0] * np.exp(1.0), rtol=1e-5)
 
 
-def test_a_large_stiff_system(rng):
-    """Its Jacobian is sparse, and every thread needs one of its own."""
-
-    def diffusion(u, p, t):
-        left = np.concatenate([u[:1], u[:-1]])
-        right = np.concatenate([u[1:], u[-1:]])
-        return p[0] * (left - 2.0 * u + right)
-
-    problem = sml.ODEProblem(diffusion, np.ones(80), (0.0, 1.0), [10.0])
-    u0 = rng.normal(size=(16, 80))
-    ensemble = sml.solve_ensemble(problem, alg="Rodas5P", u0=u0, **HOW)
+def test_a_large_stiff_system(diffusion, rng):
+    u0 = rng.normal(size=(8, 80))
+    ensemble = sml.solve_ensemble(diffusion, alg="Rodas5P", u0=u0, **HOW)
     singly(ensemble, "Rodas5P", **HOW)
     np.testing.assert_allclose(ensemble.u.sum(axis=2), u0.sum(axis=1)[:, None] + np.zeros(5))
 
@@ -166,6 +170,69 @@ def test_what_a_method_cannot_do_is_raised(rng):
     )
     with pytest.raises(sml.UnsupportedError, match="this method cannot use a mass matrix"):
         sml.solve_ensemble(massive, 200, "Tsit5", **HOW)
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """The operating system's numbers of two processes."""
+    assert sml.julia.addprocs(2) == 2
+    distributed = sml.julia.package("Distributed")
+    return [int(distributed.remotecall_fetch(sml.julia.main().getpid, i)) for i in (2, 3)]
+
+
+def test_processes(van_der_pol, rng, processes):
+    how = {**HOW, "u0": rng.normal(size=(200, 2)), "p": rng.uniform(0.5, 2000.0, size=(200, 1))}
+    for alg in (None, "VCABM"):  # the second one's library is not loaded there yet
+        here = sml.solve_ensemble(van_der_pol, alg=alg, **how)
+        there = sml.solve_ensemble(van_der_pol, alg=alg, ensemblealg="EnsembleDistributed", **how)
+        np.testing.assert_array_equal(there.u, here.u)
+        assert there.stats == here.stats
+        assert there.success
+
+
+def test_processes_on_a_large_stiff_system(diffusion, rng, processes):
+    how = {**HOW, "alg": "Rodas5P", "u0": rng.normal(size=(8, 80))}
+    there = sml.solve_ensemble(diffusion, ensemblealg="EnsembleDistributed", **how)
+    np.testing.assert_array_equal(there.u, sml.solve_ensemble(diffusion, **how).u)
+
+
+def test_processes_take_no_other_problem(processes):
+    problem = sml.DAEProblem(lambda du, u, p, t: du + u, [-1.0], [1.0], (0.0, 1.0))
+    with pytest.raises(sml.UnsupportedError) as raised:
+        sml.solve_ensemble(problem, 3, ensemblealg="EnsembleDistributed", **HOW)
+    assert str(raised.value) == (
+        "EnsembleDistributed takes an ODEProblem without events; executor= spreads any problem "
+        "over several processes"
+    )
+
+
+def test_a_process_killed_half_way_loses_nothing(van_der_pol, processes):
+    rates = np.linspace(0.5, 5.0, 64)
+
+    def vary(problem, i):
+        if i == 32:
+            os.kill(processes[0], signal.SIGKILL)
+        return problem.remake(p=rates[i : i + 1])
+
+    how = {**HOW, "ensemblealg": "EnsembleDistributed", "batch_size": 16}
+    killed = sml.solve_ensemble(van_der_pol, 64, prob_func=vary, **how)
+    assert killed.success
+    np.testing.assert_array_equal(killed.u, sml.solve_ensemble(van_der_pol, p=rates, **HOW).u)
+
+    def vary_again(problem, i):
+        if i == 32:
+            os.kill(processes[1], signal.SIGKILL)
+        return problem.remake(p=rates[i : i + 1])
+
+    with pytest.warns(RuntimeWarning, match="32 of 64 .*: 32 Failure"):
+        left = sml.solve_ensemble(van_der_pol, 64, prob_func=vary_again, **how)
+    np.testing.assert_array_equal(left.u[:32], killed.u[:32])
+    assert np.isnan(left.u[32:]).all()
+    with pytest.raises(sml.UnsupportedError) as raised:
+        sml.solve_ensemble(van_der_pol, 3, ensemblealg="EnsembleDistributed", **HOW)
+    assert str(raised.value) == (
+        "EnsembleDistributed needs processes: start them with pysciml.julia.addprocs(2)"
+    )
 
 
 # A process of its own: what a process does with signals is not to be tried in the one of the tests.

@@ -22,16 +22,20 @@ const NumericalError = Union{
 }
 
 """
-    solve_many(plan, u0, u0_rows, p, p_rows, np, t0, t1, u, codes, sums, count, stop, threads, full)
+    solve_many(
+        plan, u0, u0_rows, p, p_rows, np, t0, t1, u, codes, sums, count, stop, threads, distributed,
+        full
+    )
 
 Solve `count` trajectories from `u0_rows` initial states at address `u0` and `p_rows` rows of `np`
 parameters at `p`. States go to `u`, retcodes to `codes`, the work of all to `sums`. As soon as the
 number at address `stop` is not 0 the trajectories that are not done are left. `threads`: 0 for all
-that Julia has. Zero, or FAILED.
+that Julia has. `distributed`: in other processes instead. Zero, or FAILED.
 """
 function solve_many(
         plan::Plan, u0::Int, u0_rows::Int, p::Int, p_rows::Int, np::Int, t0::Float64, t1::Float64,
-        u::Int, codes::Int, sums::Int, count::Int, stop::Int, threads::Int, full::Bool
+        u::Int, codes::Int, sums::Int, count::Int, stop::Int, threads::Int,
+        distributed::Bool, full::Bool
     )
     floats(address, shape...) = unsafe_wrap(Array, Ptr{Float64}(address), shape)
     ints(address, n) = unsafe_wrap(Array, Ptr{Int}(address), n)
@@ -40,8 +44,13 @@ function solve_many(
         floats(u, width(plan), length(plan.saveat), count), ints(codes, count), ints(sums, 6),
     )
     most = threads == 0 ? Threads.nthreads() : threads
+    signal = Ptr{Int}(stop)
     try
-        solve_batch!(batch, plan, t0, t1, Ptr{Int}(stop), min(most, count), full)
+        if distributed
+            Base.invokelatest(solve_distributed!, batch, plan, t0, t1, signal, full)
+        else
+            solve_batch!(batch, plan, t0, t1, signal, min(most, count), full)
+        end
         return 0
     catch error
         return note(error)
@@ -64,11 +73,16 @@ function solve_batch!(
     return nothing
 end
 
-"Wait for tasks, and pass Ctrl-C on to them."
-function await(tasks, stop::Ptr{Int})
+"Wait for tasks. Ctrl-C sets `stop`, and calls `tell`."
+await(tasks, stop::Ptr{Int}) = await(Returns(nothing), tasks, stop)
+
+function await(tell, tasks, stop::Ptr{Int})
     while !all(istaskdone, tasks)
         sleep(0.001)
-        signalled() && unsafe_store!(stop, 1)
+        if signalled()
+            unsafe_store!(stop, 1)
+            tell()
+        end
     end
     return nothing
 end

@@ -53,6 +53,25 @@ The gradient of sum(w[:, i] .* u(times[i])) with respect to the first state and 
 """
 function adjoint! end
 
+"""
+    addprocs(processes) -> Int
+
+Start processes for `solve_distributed!` with this very environment: a number of them, or names of
+machines that `ssh` reaches. How many there are more.
+"""
+function addprocs end
+
+"How many of them there are."
+function processes end
+
+"""
+    solve_distributed!(batch, plan, t0, t1, stop, full)
+
+Solve a batch in the processes of Distributed. What a process has not solved when it is lost is
+solved by another one; what is left when all are lost has failed.
+"""
+function solve_distributed! end
+
 # Of training, see ext/PySciMLTrainingExt.jl.
 function objective end
 function add_solve! end

@@ -14,6 +14,7 @@ using ..Products
 end
 
 const COMPILED = Dict{String, Function}()
+const SOURCES = Dict{Symbol, String}()
 
 """
     evaluate(text, name) -> Function
@@ -22,10 +23,14 @@ The function `name` that `text` defines, evaluated once per session.
 """
 function evaluate(text::AbstractString, name::AbstractString)
     return get!(COMPILED, String(name)) do
+        SOURCES[Symbol(name)] = text
         Core.eval(Generated, Meta.parseall(String(text)))
         Base.invokelatest(getfield, Generated, Symbol(name))::Function
     end
 end
+
+"The text that a generated function was evaluated from."
+source(f::Function) = SOURCES[nameof(f)]
 
 plain(x::Vec) = x
 plain(x::AbstractArray) = Vec(vec(x))

@@ -59,7 +59,7 @@ class JuliaEngine:
     """
 
     name = "julia"
-    ensemblealgs: tuple[str, ...] = ("EnsembleThreads", "EnsembleSerial")
+    ensemblealgs: tuple[str, ...] = ("EnsembleThreads", "EnsembleSerial", ensemble.DISTRIBUTED)
     free_threaded = False
     batched = False
 
@@ -110,12 +110,13 @@ class JuliaEngine:
         stop: NDArray[np.int64],
         how: EnsembleOptions,
     ) -> RawBatch:
-        """Solve a batch of an ensemble in Julia's threads; see `ManyEngine`.
+        """Solve a batch of an ensemble in Julia's threads or processes; see `ManyEngine`.
 
         Each trajectory is the one that `solve` gives, to the last bit. What is no plain ODE is
         solved one by one.
         """
         if problem.kind != "ODEProblem" or options.events:
+            ensemble.refuse_distributed(how)
             return solve_each(self, problem, alg, options, batch, out, stop)
         model, full = self.model(problem), self.specialize == "full"
         return ensemble.solve_many(model, problem, alg, options, batch, out, stop, how, full)

@@ -1,4 +1,4 @@
-"""Batches of an ensemble in Julia's threads."""
+"""Batches of an ensemble in Julia's threads, or in the processes of its Distributed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,23 @@ from pysciml.engines.base import (
 from pysciml.engines.batches import once
 from pysciml.engines.julia import session
 from pysciml.engines.julia.model import address, flat, retcode_names
+from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from pysciml.engines.julia.model import JuliaModel
     from pysciml.problems import ODEProblem
+
+DISTRIBUTED = "EnsembleDistributed"
+_EXTENSION = "PySciMLDistributedExt"
+
+
+def addprocs(processes: int | list[str]) -> int:
+    """See `pysciml.julia.addprocs`."""
+    session.extension(_EXTENSION)
+    try:
+        return int(session.module().addprocs(processes))
+    except Exception as error:
+        raise session.translated(error) from None
 
 
 def solve_many(
@@ -37,20 +50,36 @@ def solve_many(
     full: bool,
 ) -> RawBatch:
     """See `ManyEngine.solve_many`."""
-    threads = _threads(how)
+    threads, distributed = _threads(how), how.ensemblealg == DISTRIBUTED
+    if distributed:
+        session.extension(_EXTENSION)
+        if batch.first == 0 and session.module().processes() == 0:
+            raise UnsupportedError(
+                f"{DISTRIBUTED} needs processes: start them with pysciml.julia.addprocs(2)"
+            )
     plan = model.plan(alg, options)
     u0, p = flat(once(batch.u0)), flat(once(batch.p))
     codes, work = np.empty(len(out), np.int64), np.zeros(6, np.int64)
     t0, t1 = problem.tspan
     failed = session.module().solve_many(
         plan.handle, address(u0), len(u0), address(p), len(p), p.shape[1], float(t0), float(t1),
-        address(out), address(codes), address(work), len(out), address(stop), threads, full,
+        address(out), address(codes), address(work), len(out), address(stop), threads,
+        distributed, full,
     )  # fmt: skip
     if failed:
         session.fail(failed)
     names = retcode_names()
     retcodes = [INTERRUPTED if code < 0 else names[code] for code in codes.tolist()]
     return RawBatch(out, np.array(retcodes, dtype=object), plan.title, Stats(*work.tolist()))
+
+
+def refuse_distributed(how: EnsembleOptions) -> None:
+    """For what is solved one by one."""
+    if how.ensemblealg == DISTRIBUTED:
+        raise UnsupportedError(
+            f"{DISTRIBUTED} takes an ODEProblem without events; executor= spreads any problem over "
+            "several processes"
+        )
 
 
 def _threads(how: EnsembleOptions) -> int:
