@@ -45,8 +45,10 @@ def solve_each(
         except KeyboardInterrupt:
             stop[0] = 1
             break
-        there = raw.t == options.saveat[: len(raw.t)]  # not where a failed solve stopped
-        out[k, : len(raw.u)][there] = raw.u[there]
+        out[k, : len(raw.u)] = raw.u
+        if raw.retcode != "Success":  # where the solve stopped may have been saved, too
+            there = np.isclose(raw.t, options.saveat[: len(raw.t)], rtol=1e-12, atol=0.0)
+            out[k, : len(raw.u)][~there] = np.nan
         retcodes[k], name = raw.retcode, raw.alg
         stats = added(stats, raw.stats)
     return RawBatch(out, retcodes, name, stats)

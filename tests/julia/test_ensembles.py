@@ -141,6 +141,52 @@ def test_failures_are_told_once_and_the_rest_is_kept(blow_up):
         assert np.isnan(ensemble.u[i, ~there]).all()
 
 
+@pytest.mark.parametrize("alg", [None, "EM"])
+def test_paths_are_those_of_single_solves_in_any_thread(alg):
+    problem = sml.SDEProblem(
+        lambda u, p, t: [p[0] * u[0], -u[1]],
+        lambda u, p, t: [p[1] * u[0], 0.2 + 0.0 * u[1]],
+        [1.0, 0.5],
+        (0.0, 1.0),
+        [0.5, 0.2],
+    )
+    step = {"dt": 2**-6} if alg else {}
+    how = {**HOW, "abstol": 1e-3, "reltol": 1e-3, "saveat": [0.25, 0.7, 1.0], "seed": 5, **step}
+    ensemble = sml.solve_ensemble(problem, 100, alg, **how)
+    assert ensemble.success and ensemble.alg == (alg or "SOSRI")
+    cut = sml.solve_ensemble(problem, 100, alg, batch_size=7, threads=1, **how)
+    np.testing.assert_array_equal(cut.u, ensemble.u)
+    assert len(np.unique(ensemble.u[:, -1, 0])) == 100
+    del how["progress"]
+    for i in (0, 17, 99):
+        alone = sml.solve(ensemble.problem_at(i), alg, **{**how, "seed": (5, i)})
+        np.testing.assert_array_equal(ensemble.u[i], alone.u)
+    error = np.exp(0.5) - ensemble.mean[-1, 0]
+    assert abs(error) < 5.0 * ensemble.std[-1, 0] / np.sqrt(100)
+
+
+def test_events(rng):
+    """A ball that bounces until t = 1, and ends where it is back at its first height."""
+    ground = sml.ContinuousEvent(
+        lambda u, p, t: u[0], lambda u, p, t: [-u[0], -p[0] * u[1]], direction=-1
+    )
+    end = sml.ContinuousEvent(lambda u, p, t: u[0] - p[1], terminal=True, direction=1)
+    problem = sml.ODEProblem(
+        lambda u, p, t: [u[1], -9.81], [1.0, 0.0], (0.0, 1.0), [0.9, 2.0], events=[ground, end]
+    )
+    p = np.column_stack([rng.uniform(0.5, 0.9, 40), rng.choice([0.3, 2.0], 40)])
+    how = {**HOW, "saveat": 0.125}
+    ensemble = sml.solve_ensemble(problem, alg="Tsit5", p=p, **how)
+    assert set(ensemble.retcodes) == {"Success", "Terminated"}
+    del how["progress"]
+    for i in range(40):
+        alone = sml.solve(ensemble.problem_at(i), "Tsit5", **how)
+        assert ensemble.retcodes[i] == alone.retcode
+        ended = np.searchsorted(ensemble.t, alone.t[-1], side="right")
+        np.testing.assert_array_equal(ensemble.u[i, :ended], alone.u[:ended])
+        assert np.isnan(ensemble.u[i, ended:]).all()
+
+
 def test_other_kinds_of_problem_are_solved_one_by_one():
     def decay(du, u, p, t):
         return [du[0] + p[0] * u[0]]

@@ -115,7 +115,7 @@ function solve_part(plan::Plan, u0, p, count::Int, t0::Float64, t1::Float64, ful
         UInt(@cfunction(asked_to_stop, Cint, ())), UInt(@cfunction(heard, Cvoid, ()))
     )
     u = Array{Float64}(undef, PySciML.width(plan), length(plan.saveat), count)
-    batch, stop = Batch(u0, p, u, zeros(Int, count), zeros(Int, 6)), [0]
+    batch, stop = Batch(-1, 0, u0, p, u, zeros(Int, count), zeros(Int, 6)), [0]
     GC.@preserve stop PySciML.solve_batch!(batch, plan, t0, t1, pointer(stop), 1, full)
     return batch
 end

@@ -4,8 +4,14 @@
 # takes it and whatever that thread has solved before; `reinit!` does not do that for methods that
 # switch or remember steps, and saves less than a tenth of a trajectory of a hundred microseconds.
 
-"Where trajectories start, and what becomes of them. A matrix of one column is for all of them."
+"""
+Where trajectories start, and what becomes of them. A matrix of one column is for all of them.
+
+The noise of the k-th is that of number `first + k - 1` of the `seed`; -1 is no seed.
+"""
 struct Batch
+    seed::Int
+    first::Int
     u0::Matrix{Float64}
     p::Matrix{Float64}
     u::Array{Float64, 3}  # (components, times, trajectories), NaN where nothing was saved
@@ -23,7 +29,7 @@ const NumericalError = Union{
 
 """
     solve_many(
-        plan, u0, u0_rows, p, p_rows, np, t0, t1, u, codes, sums, count, stop, threads, distributed,
+        plan, seed, first, u0, u0_rows, p, p_rows, np, t0, t1, u, codes, sums, count, stop, threads, distributed,
         full
     )
 
@@ -33,13 +39,14 @@ number at address `stop` is not 0 the trajectories that are not done are left. `
 that Julia has. `distributed`: in other processes instead. Zero, or FAILED.
 """
 function solve_many(
-        plan::Plan, u0::Int, u0_rows::Int, p::Int, p_rows::Int, np::Int, t0::Float64, t1::Float64,
-        u::Int, codes::Int, sums::Int, count::Int, stop::Int, threads::Int,
-        distributed::Bool, full::Bool
+        plan::Plan, seed::Int, first::Int, u0::Int, u0_rows::Int, p::Int, p_rows::Int, np::Int,
+        t0::Float64, t1::Float64, u::Int, codes::Int, sums::Int, count::Int, stop::Int,
+        threads::Int, distributed::Bool, full::Bool
     )
     floats(address, shape...) = unsafe_wrap(Array, Ptr{Float64}(address), shape)
     ints(address, n) = unsafe_wrap(Array, Ptr{Int}(address), n)
     batch = Batch(
+        seed, first,
         floats(u0, plan.model.n, u0_rows), floats(p, np, p_rows),
         floats(u, width(plan), length(plan.saveat), count), ints(codes, count), ints(sums, 6),
     )
@@ -60,7 +67,7 @@ end
 function solve_batch!(
         batch::Batch, plan::Plan, t0::Float64, t1::Float64, stop::Ptr{Int}, threads::Int, full::Bool
     )
-    f = ode_function(plan.model, plan.kind, full)
+    f = function_of(of_trajectory(plan, batch, 1).model, plan.kind, full)
     next = Threads.Atomic{Int}(1)
     work() = Base.invokelatest(take_trajectories!, batch, next, f, plan, t0, t1, stop)
     others = [Threads.@spawn work() for _ in 2:threads]
@@ -71,6 +78,12 @@ function solve_batch!(
     end
     foreach(task -> batch.sums .+= result(task), others)
     return nothing
+end
+
+"The plan for the k-th trajectory."
+function of_trajectory(plan::Plan, batch::Batch, k::Int)
+    batch.seed < 0 && return plan
+    return with_model(plan, seeded(plan.model, batch.seed, batch.first + k - 1))
 end
 
 "Wait for tasks. Ctrl-C sets `stop`, and calls `tell`."
@@ -115,7 +128,11 @@ function trajectory!(
     fill!(place, NaN)
     unsafe_load(stop) == 0 || return INTERRUPTED
     try
-        integrator = integrate(f, plan, column(batch.u0, k), column(batch.p, k), t0, t1)
+        own = of_trajectory(plan, batch, k)
+        integrator = integrate(
+            f, own, column(batch.u0, k), column(batch.p, k), t0, t1, CommonSolve.solve!,
+            watching(watch_of(own.model, own))
+        )
         return keep!(place, sums, integrator.sol, plan.saveat)
     catch error
         error isa NumericalError && return retcode_index(SciMLBase.ReturnCode.Failure)
@@ -126,9 +143,10 @@ function trajectory!(
 end
 
 function keep!(place, sums::Vector{Int}, sol, saveat::Vec)
+    whole = sol.retcode == SciMLBase.ReturnCode.Success
     for (i, (t, state, wanted)) in enumerate(zip(sol.t, sol.u, saveat))
-        # where a solve stopped early is saved, too
-        t == wanted && copyto!(view(place, :, i), state)
+        # where a solve stopped early is saved, too; a fixed step gets to its times by rounding
+        (whole || isapprox(t, wanted; rtol = 1e-12)) && copyto!(view(place, :, i), state)
     end
     stats = sol.stats
     sums .+= (stats.nf, stats.njacs, stats.nw, stats.nsolve, stats.naccept, stats.nreject)

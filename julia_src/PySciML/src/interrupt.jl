@@ -4,7 +4,8 @@
 # Ctrl-C. The right-hand side therefore asks Python now and then (about 20 times a second) whether
 # a signal is waiting, through `PyErr_CheckSignals`. Nothing is asked where Python is not the host.
 
-# Each thread of an ensemble has a Poll of its own, and looks at the ensemble's stop signal as well.
+# Each right-hand side counts for itself, so that threads do not wait for each other. Those of an
+# ensemble look at its stop signal as well.
 
 mutable struct Poll
     left::Int       # calls until the next look
@@ -15,7 +16,7 @@ end
 
 Poll(stop = C_NULL) = Poll(1000, 1000, time_ns(), stop)
 
-const POLL = Poll()  # of all solves that are no ensemble's
+const POLL = Poll()  # of what has none of its own
 const POLL_PERIOD = 50_000_000  # ns
 
 mutable struct Signals

@@ -50,7 +50,7 @@ struct RHS{B}
     poll::Poll
 end
 
-RHS(body, work) = RHS(body, work, POLL)
+RHS(body, work) = RHS(body, work, Poll())
 
 @inline function (k::RHS)(du::Vec, u::Vec, p::Vec, t::Float64)
     poll(k.poll)

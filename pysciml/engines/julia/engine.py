@@ -93,11 +93,7 @@ class JuliaEngine:
         """Solve; see `pysciml.solve`. Ctrl-C raises KeyboardInterrupt and leaves Julia running."""
         if not session.started():  # what is wrong need not wait for that
             _class(problem.kind).check(problem, alg, options)
-        model = self.model(problem)
-        if options.events:
-            from pysciml.engines.julia.events import watched
-
-            model = watched(model, options.events, problem.tspan)
+        model = self._watched(problem, options)
         return model.solve_by(problem, alg, options, self.specialize == "full")
 
     def solve_many(
@@ -112,13 +108,13 @@ class JuliaEngine:
     ) -> RawBatch:
         """Solve a batch of an ensemble in Julia's threads or processes; see `ManyEngine`.
 
-        Each trajectory is the one that `solve` gives, to the last bit. What is no plain ODE is
-        solved one by one.
+        Each trajectory is the one that `solve` gives, to the last bit. Kinds of problems other
+        than ODEs and SDEs are solved one by one.
         """
-        if problem.kind != "ODEProblem" or options.events:
-            ensemble.refuse_distributed(how)
+        ensemble.check_distributed(how, problem, options)
+        if problem.kind not in ensemble.KINDS:
             return solve_each(self, problem, alg, options, batch, out, stop)
-        model, full = self.model(problem), self.specialize == "full"
+        model, full = self._watched(problem, options), self.specialize == "full"
         return ensemble.solve_many(model, problem, alg, options, batch, out, stop, how, full)
 
     def sensealgs(self) -> tuple[str, ...]:
@@ -150,6 +146,15 @@ class JuliaEngine:
         from pysciml.engines.julia import training
 
         training.minimise(self, objective, theta0, stages, report)
+
+    def _watched(self, problem: Problem, options: SolveOptions) -> JuliaModel:
+        """The problem's functions with those of its events, if there are any."""
+        model = self.model(problem)
+        if not options.events:
+            return model
+        from pysciml.engines.julia.events import watched
+
+        return watched(model, options.events, problem.tspan)
 
     def model(self, problem: Problem) -> JuliaModel:
         """The problem's functions in Julia, compiled as they are needed."""

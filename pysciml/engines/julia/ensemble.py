@@ -23,8 +23,9 @@ from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from pysciml.engines.julia.model import JuliaModel
-    from pysciml.problems import ODEProblem
+    from pysciml.problems import Problem
 
+KINDS = ("ODEProblem", "SDEProblem")  # that threads solve
 DISTRIBUTED = "EnsembleDistributed"
 _EXTENSION = "PySciMLDistributedExt"
 
@@ -40,7 +41,7 @@ def addprocs(processes: int | list[str]) -> int:
 
 def solve_many(
     model: JuliaModel,
-    problem: ODEProblem,
+    problem: Problem,
     alg: str | None,
     options: SolveOptions,
     batch: Batch,
@@ -62,9 +63,9 @@ def solve_many(
     codes, work = np.empty(len(out), np.int64), np.zeros(6, np.int64)
     t0, t1 = problem.tspan
     failed = session.module().solve_many(
-        plan.handle, address(u0), len(u0), address(p), len(p), p.shape[1], float(t0), float(t1),
-        address(out), address(codes), address(work), len(out), address(stop), threads,
-        distributed, full,
+        plan.handle, _seed(problem, options), batch.first, address(u0), len(u0), address(p), len(p),
+        p.shape[1], float(t0), float(t1), address(out), address(codes), address(work), len(out),
+        address(stop), threads, distributed, full,
     )  # fmt: skip
     if failed:
         session.fail(failed)
@@ -73,9 +74,16 @@ def solve_many(
     return RawBatch(out, np.array(retcodes, dtype=object), plan.title, Stats(*work.tolist()))
 
 
-def refuse_distributed(how: EnsembleOptions) -> None:
-    """For what is solved one by one."""
-    if how.ensemblealg == DISTRIBUTED:
+def _seed(problem: Problem, options: SolveOptions) -> int:
+    if not problem.is_random:
+        return -1
+    assert options.seed is not None  # `solve_options` sees to it
+    return options.seed
+
+
+def check_distributed(how: EnsembleOptions, problem: Problem, options: SolveOptions) -> None:
+    """Refuse what does not travel to other processes."""
+    if how.ensemblealg == DISTRIBUTED and (problem.kind != "ODEProblem" or options.events):
         raise UnsupportedError(
             f"{DISTRIBUTED} takes an ODEProblem without events; executor= spreads any problem over "
             "several processes"
