@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import threading
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ Array = NDArray[np.float64]
 TorchFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 #: of a result; None stands for any number
 Shape = tuple[int | None, ...]
+
+_tracing = threading.RLock()  # one at a time: Dynamo's state is the process's
 
 
 class Model:
@@ -326,16 +329,17 @@ def _capture(
     """`function` calls `f` with the part of the parameters that `pick` takes."""
     parameters = Parameters(p)
     p_flat = parameters.flatten(p)
-    call = _calling_convention(f, function, lambda p: pick(parameters.unflatten(p)), shape)
     examples = [
         torch.from_numpy(u0.copy()),
         torch.from_numpy(p_flat.copy()),
         torch.tensor(float(t0), dtype=torch.float64),
     ]
-    try:
-        tape, torch_function = _trace(f, call, examples, shape)
-    finally:
-        numpy_style.forget_modules()
+    with _tracing:
+        try:
+            call = _calling_convention(f, function, lambda p: pick(parameters.unflatten(p)), shape)
+            tape, torch_function = _trace(f, call, examples, shape)
+        finally:
+            numpy_style.forget_modules()
     model = Model(tape, torch_function, u0.shape, parameters, p_flat)
     _ = model.f  # what can't be translated is told here, not at the first solve
     return model

@@ -12,6 +12,7 @@ import contextlib
 import linecache
 import os
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -243,15 +244,31 @@ class _Recorder(TorchDispatchMode):
         return result
 
 
-@contextlib.contextmanager
-def float64_default() -> Iterator[None]:
-    """New tensors are float64 inside: a model computes in double precision throughout."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
+class _Float64Default:
+    """Makes float64 torch's default while anybody is inside: the setting is the process's."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = torch.float32
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._inside == 0:
+                self._before = torch.get_default_dtype()
+                torch.set_default_dtype(torch.float64)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    torch.set_default_dtype(self._before)
+
+
+float64_default = _Float64Default()  # new tensors are float64 inside, as all of a model is
 
 
 def record(

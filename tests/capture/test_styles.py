@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from math import exp, pi
 from typing import Any
 
@@ -245,3 +247,46 @@ def test_products_differentiate_at_zeros() -> None:
     np.testing.assert_array_equal(model.f(u, [], 0.0), [0.0, 0.0, 2.0, 0.0])
     expected = [[0, 30, 0, 0], [0, 2, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]]
     np.testing.assert_array_equal(model.jac(u, [], 0.0), expected)
+
+
+def test_functions_in_threads_leave_the_default_dtype_alone() -> None:
+    first_is_inside, second_is_inside, first_has_left = (threading.Event() for _ in range(3))
+    in_threads = False
+
+    def first(u, p, t):
+        if in_threads:
+            first_is_inside.set()
+            assert second_is_inside.wait(timeout=10.0)
+        return -u
+
+    def second(u, p, t):
+        if in_threads:
+            second_is_inside.set()
+            assert first_has_left.wait(timeout=10.0)
+        return -u
+
+    arguments = torch.ones(2), torch.zeros(0), torch.tensor(0.0)
+    functions = [capture(f, np.ones(2), None).torch_function for f in (first, second)]
+    in_threads = True
+    with ThreadPoolExecutor(2) as pool:
+        running = pool.submit(functions[0], *arguments)
+        assert first_is_inside.wait(timeout=10.0)
+        later = pool.submit(functions[1], *arguments)
+        running.result()
+        first_has_left.set()
+        later.result()
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_captures_in_threads() -> None:
+    def pendulum(k: float) -> Any:
+        return lambda u, p, t: np.array([u[1] * p, -k * np.sin(u[0]) * math.exp(-u[1])])
+
+    def rate(k: float) -> Any:
+        model = capture(pendulum(k), np.ones(2), 2.0)
+        return model.f(np.array([0.3, 0.4]), np.array([2.0]), 0.0)[1]
+
+    strengths = np.arange(12.0)
+    with ThreadPoolExecutor(4) as pool:
+        rates = list(pool.map(rate, strengths))
+    np.testing.assert_allclose(rates, -strengths * np.sin(0.3) * np.exp(-0.4), rtol=1e-14)
