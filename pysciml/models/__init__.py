@@ -14,6 +14,7 @@ from pysciml.models.deep_bsde import DeepBSDE
 from pysciml.models.expansions import RBF, Chebyshev, Fourier, Legendre, least_squares
 from pysciml.models.flow import ContinuousNormalizingFlow
 from pysciml.models.koopman import KoopmanAutoencoder, dmd, edmd
+from pysciml.models.latent_ode import LatentODE
 from pysciml.models.mechanics import HamiltonianNN, LagrangianNN, Separable
 from pysciml.models.neural_ode import (
     AugmentedNeuralODE,
@@ -21,6 +22,7 @@ from pysciml.models.neural_ode import (
     Recurrent,
     SecondOrderNeuralODE,
 )
+from pysciml.models.series import RecurrentEncoder
 from pysciml.models.structure import (
     Conserving,
     Equivariant,
@@ -44,6 +46,7 @@ __all__ = [
     "HamiltonianNN",
     "KoopmanAutoencoder",
     "LagrangianNN",
+    "LatentODE",
     "Legendre",
     "NeuralODE",
     "PerCapita",
@@ -51,6 +54,7 @@ __all__ = [
     "Positive",
     "Reactions",
     "Recurrent",
+    "RecurrentEncoder",
     "SecondOrderNeuralODE",
     "Separable",
     "dmd",
