@@ -1,4 +1,4 @@
-"""Memory and time of a native gradient over the number of steps, with and without checkpoints.
+"""Memory and time of a gradient over the number of steps, with and without checkpoints.
 
 `python -m benchmarks.adjoint_memory`. Each figure comes from a fresh process: the largest resident
 set, less what it was after a short gradient of the same model. The state has 16 numbers and only
@@ -20,14 +20,15 @@ ALG = "Tsit5"
 _ROOM = 1.0  # MiB: below this the resident set says nothing
 
 
-def measure(steps: int, checkpointing: bool) -> dict[str, float]:
+def measure(name: str, steps: int, checkpointing: bool) -> dict[str, float]:
     """Memory in MiB and seconds of one solve with its pullback, in this process."""
     import numpy as np
 
-    need_engine("native")
-    from pysciml import ODEProblem
+    need_engine(name)
+    from pysciml import ODEProblem, engines
     from pysciml.engines.base import AdjointOptions, SolveOptions
-    from pysciml.engines.native.engine import NativeEngine
+
+    engine = engines.get(name)
 
     n = 16
     coupling = np.diag(np.ones(n - 1), 1) - np.diag(np.ones(n - 1), -1)
@@ -42,7 +43,7 @@ def measure(steps: int, checkpointing: bool) -> dict[str, float]:
             maxiters=2 * steps,
         )
         adjoint = AdjointOptions(checkpointing=checkpointing)
-        raw, pullback = NativeEngine().solve_with_pullback(problem, ALG, options, adjoint)
+        raw, pullback = engine.solve_with_pullback(problem, ALG, options, adjoint)
         assert raw.stats.naccept == steps
         assert np.isfinite(pullback(np.ones_like(raw.u)).p).all()
 
@@ -59,28 +60,37 @@ def measure(steps: int, checkpointing: bool) -> dict[str, float]:
 
 
 def main() -> int:
-    report = Report("adjoint_memory", f"Memory of a native gradient ({ALG}, 16 states)")
-    mib: dict[tuple[bool, int], float] = {}
-    for checkpointing, counts in ((True, STEPS), (False, STEPS[:-1])):
-        for steps in counts:
-            name = f"{steps:_} steps, {'checkpoints' if checkpointing else 'every step kept'}"
-            with report.part(name):
-                arguments = (str(steps), str(int(checkpointing)))
-                found = in_process("-m", "benchmarks.adjoint_memory", *arguments)
-                mib[checkpointing, steps] = found["mib"]
-                report.add(name, found["seconds"], f"{found['mib']:.1f} MiB")
-    few, many = mib.get((True, STEPS[0])), mib.get((True, STEPS[-1]))
-    if few is not None and many is not None:
-        limit = 1.5 * (STEPS[-1] / STEPS[0]) ** 0.5
-        least = max(few, _ROOM)
-        text = f"memory with checkpoints at {STEPS[-1]:_} steps ≤ {limit:g} × that at {STEPS[0]:_}"
-        note = f"{many:.1f} MiB / {least:.1f} MiB"
-        report.bars.append(Bar(text, many / least, limit, many <= limit * least, note))
+    report = Report("adjoint_memory", f"Memory of a gradient ({ALG}, 16 states)")
+    for engine in ("native", "julia"):
+        mib: dict[tuple[bool, int], float] = {}
+        for checkpointing, counts in ((True, STEPS), (False, STEPS[:-1])):
+            for steps in counts:
+                kept = "checkpoints" if checkpointing else "every step kept"
+                name = f"{engine}, {steps:_} steps, {kept}"
+                with report.part(name):
+                    arguments = (engine, str(steps), str(int(checkpointing)))
+                    found = in_process("-m", "benchmarks.adjoint_memory", *arguments)
+                    mib[checkpointing, steps] = found["mib"]
+                    report.add(name, found["seconds"], f"{found['mib']:.1f} MiB")
+        _compare(report, engine, mib.get((True, STEPS[0])), mib.get((True, STEPS[-1])))
     return report.finish()
 
 
+def _compare(report: Report, engine: str, few: float | None, many: float | None) -> None:
+    """The bar, where both were measured."""
+    if few is None or many is None:
+        return
+    limit = 1.5 * (STEPS[-1] / STEPS[0]) ** 0.5
+    least = max(few, _ROOM)
+    text = (
+        f"{engine}, with checkpoints: memory at {STEPS[-1]:_} steps ≤ {limit:g} × at {STEPS[0]:_}"
+    )
+    note = f"{many:.1f} MiB / {least:.1f} MiB"
+    report.bars.append(Bar(text, many / least, limit, many <= limit * least, note))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        print(json.dumps(measure(int(sys.argv[1]), sys.argv[2] == "1")))
+    if len(sys.argv) > 3:
+        print(json.dumps(measure(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "1")))
     else:
         sys.exit(main())

@@ -41,22 +41,22 @@ def deviation(final) -> float:
     return abs(final.mean() - exact) / (final.std() / np.sqrt(final.size))
 
 
-def by_pysciml(report: Report, threads: int) -> None:
-    name = f"pysciml native, {threads} thread{'s' * (threads > 1)}"
+def by_pysciml(report: Report, engine: str, threads: int) -> str:
+    name = f"pysciml {engine}, {threads} thread{'s' * (threads > 1)}"
     with report.part(name):
-        sml = need_engine("native")
+        sml = need_engine(engine)
         problem = sml.SDEProblem(
             lambda u, p, t: p[0] * u, lambda u, p, t: p[1] * u, [1.0], (0.0, 1.0), [MU, SIGMA]
         )
+        how = {"saveat": [1.0], "dt": DT, "seed": 1, "threads": threads, "progress": False}
 
         def call(n=PATHS):
-            return sml.solve_ensemble(
-                problem, n, "EM", "native", [1.0], dt=DT, seed=1, threads=threads, progress=False
-            )
+            return sml.solve_ensemble(problem, n, "EM", engine, **how)
 
         call(100)
         error = deviation(call().u)
         report.add(name, fastest(call, 5), "EM, path of (seed, trajectory), any order", error)
+    return name
 
 
 def by_torchsde(report: Report) -> None:
@@ -111,8 +111,8 @@ def by_numpy(report: Report) -> None:
 def main() -> int:
     report = Report("stochastic", f"Geometric Brownian motion: {PATHS} paths, {STEPS} steps")
     cores = os.cpu_count() or 1
-    for threads in sorted({1, cores}):
-        by_pysciml(report, threads)
+    by_pysciml(report, "native", 1)
+    mine = [by_pysciml(report, engine, cores) for engine in ("native", "julia")]
     by_numpy(report)
     python = os.environ.get("PYSCIML_BENCH_PYTHON", sys.executable)
     for kind in ("UnsafeBrownianPath", "VirtualBrownianTree"):
@@ -120,11 +120,11 @@ def main() -> int:
             figure = in_process("-m", "benchmarks.stochastic", "diffrax", kind, python=python)
             report.add(f"diffrax, {kind}", figure["seconds"], figure["note"], figure["error"])
     by_torchsde(report)
-    mine = f"pysciml native, {cores} thread{'s' * (cores > 1)}"
-    for peer in ("torchsde", "torchsde, BrownianPath"):
-        report.at_least(mine, 1.0, peer)
-    for kind in ("UnsafeBrownianPath", "VirtualBrownianTree"):
-        report.at_least(mine, 1.0, f"diffrax, {kind}")
+    peers = ["torchsde", "torchsde, BrownianPath"]
+    peers += [f"diffrax, {kind}" for kind in ("UnsafeBrownianPath", "VirtualBrownianTree")]
+    for name in mine:
+        for peer in peers:
+            report.at_least(name, 1.0, peer)
     return report.finish()
 
 
