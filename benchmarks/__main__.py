@@ -21,6 +21,7 @@ NAMES = (
     "jumps",
     "stochastic",
     "discovery",
+    "deep_bsde",
 )
 
 
