@@ -9,7 +9,7 @@ import numpy as np
 
 from pysciml.engines.base import Array
 
-__all__ = ["Dataset", "lynx_hare"]
+__all__ = ["Dataset", "lynx_hare", "sunspots"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,25 @@ def lynx_hare() -> Dataset:
             "Hudson's Bay Company pelt records, as tabulated by P. Howard, Modeling Basics (2009), "
             "after C. Elton and M. Nicholson, The ten-year cycle in numbers of the lynx in Canada, "
             "Journal of Animal Ecology 11 (1942) 215-244"
+        ),
+    )
+
+
+def sunspots() -> Dataset:
+    """Yearly means of the number of spots on the sun, 1700 to 2008.
+
+    The international sunspot number as it was until 2015 (version 1), 309 years. In the public
+    domain.
+    """
+    t, u = _read_csv("sunspots.csv")
+    return Dataset(
+        t=t,
+        u=u,
+        names=("sunspots",),
+        units=("year", "mean number"),
+        source=(
+            "National Geophysical Data Center, http://www.ngdc.noaa.gov/stp/solar/solarda3.html, "
+            "as distributed in the public domain with statsmodels"
         ),
     )
 

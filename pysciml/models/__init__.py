@@ -22,6 +22,7 @@ from pysciml.models.neural_ode import (
     Recurrent,
     SecondOrderNeuralODE,
 )
+from pysciml.models.neural_sde import NeuralSDE
 from pysciml.models.series import RecurrentEncoder
 from pysciml.models.structure import (
     Conserving,
@@ -49,6 +50,7 @@ __all__ = [
     "LatentODE",
     "Legendre",
     "NeuralODE",
+    "NeuralSDE",
     "PerCapita",
     "Pointwise",
     "Positive",

@@ -29,6 +29,17 @@ def test_lynx_and_hare():
         assert name in data.source
 
 
+def test_sunspots():
+    data = datasets.sunspots()
+    assert data.t.tolist() == list(range(1700, 2009))
+    assert data.u.shape == (309, 1)
+    number = dict(zip(data.t, data.u[:, 0], strict=True))
+    # years that are told of: the largest maximum, the Dalton minimum, and both ends
+    assert [number[year] for year in (1700, 1810, 1957, 2008)] == [5.0, 0.0, 190.2, 2.9]
+    assert data.u.argmax() == 257
+    assert "public domain" in data.source
+
+
 def test_a_dataset_is_frozen_and_made_anew():
     data = datasets.lynx_hare()
     data.u[:] = 0.0
