@@ -44,7 +44,7 @@ def measure(name: str, steps: int, checkpointing: bool) -> dict[str, float]:
         )
         adjoint = AdjointOptions(checkpointing=checkpointing)
         raw, pullback = engine.solve_with_pullback(problem, ALG, options, adjoint)
-        assert raw.stats.naccept == steps
+        assert abs(raw.stats.naccept - steps) <= 1  # by rounding of the sum of all steps
         assert np.isfinite(pullback(np.ones_like(raw.u)).p).all()
 
     gradient(100)
