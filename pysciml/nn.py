@@ -31,7 +31,9 @@ __all__ = [
     "RBF",
     "Chebyshev",
     "Fourier",
+    "FourierFeatures",
     "Legendre",
+    "PeriodicFeatures",
     "Polynomial",
     "Sine",
     "functional",
@@ -314,6 +316,67 @@ class Fourier(_OnDomain):
         for k in range(1, self.degree + 1):
             values += [torch.cos(k * angle), torch.sin(k * angle)]
         return values
+
+
+class FourierFeatures(nn.Module):
+    """x -> (cos(B x), sin(B x)), B of normal random numbers: what lets a network see fine detail.
+
+    Parameters
+    ----------
+    inputs : int
+        Numbers in x.
+    count : int
+        Rows of B; there are twice as many features.
+    scale : float
+        Standard deviation of B: the typical wave number in x, which a `PINN` scales to (-1, 1).
+    seed : int
+    """
+
+    def __init__(self, inputs: int, count: int, scale: float = 1.0, seed: int = 0) -> None:
+        super().__init__()
+        shape = check.as_count(inputs, "inputs"), check.as_count(count, "count")
+        random = torch.Generator().manual_seed(check.as_seed(seed, "seed"))
+        normal = torch.randn(shape, generator=random, dtype=torch.float64)
+        self.register_buffer("waves", check.as_positive(scale, "scale") * normal)
+
+    waves: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        angles = x @ self.waves
+        return torch.cat([torch.cos(angles), torch.sin(angles)], dim=-1)
+
+
+class PeriodicFeatures(nn.Module):
+    """x, with one of its numbers replaced by cosines and sines of period 2: a network of these is
+    periodic in it, exactly, in the scaled domain of a `PINN`.
+
+    Parameters
+    ----------
+    inputs : int
+        Numbers in x. There are inputs - 1 + 2 * waves features.
+    which : int
+        The number that is periodic.
+    waves : int
+        Highest frequency.
+    """
+
+    def __init__(self, inputs: int, which: int = 0, waves: int = 1) -> None:
+        super().__init__()
+        self.inputs = check.as_count(inputs, "inputs")
+        if not 0 <= which < self.inputs:
+            raise ValueError(f"which must lie between 0 and {self.inputs - 1}; got {which}")
+        self.which = which
+        waves = check.as_count(waves, "waves")
+        numbers = torch.arange(1, waves + 1, dtype=torch.float64)
+        self.register_buffer("frequencies", math.pi * numbers)
+
+    frequencies: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        k = self.which
+        angles = x[..., k : k + 1] * self.frequencies
+        rest = (x[..., :k], x[..., k + 1 :])
+        return torch.cat([torch.cos(angles), torch.sin(angles), *rest], dim=-1)
 
 
 def _bound(value: Any, name: str, inputs: int) -> Tensor:

@@ -23,6 +23,7 @@ from pysciml.models.neural_ode import (
     SecondOrderNeuralODE,
 )
 from pysciml.models.neural_sde import NeuralSDE
+from pysciml.models.pinn import PINN, Condition
 from pysciml.models.series import RecurrentEncoder
 from pysciml.models.structure import (
     Conserving,
@@ -35,10 +36,12 @@ from pysciml.models.structure import (
 from pysciml.models.ude import UDE
 
 __all__ = [
+    "PINN",
     "RBF",
     "UDE",
     "AugmentedNeuralODE",
     "Chebyshev",
+    "Condition",
     "Conserving",
     "ContinuousNormalizingFlow",
     "DeepBSDE",

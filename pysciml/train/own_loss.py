@@ -35,7 +35,7 @@ from pysciml.train.optimisers import LBFGS, Adam, as_stages, identity
 from pysciml.train.progress import Progress
 from pysciml.train.result import FitResult, History
 from pysciml.train.strategies import Phase
-from pysciml.train.unknowns import Unknowns, starts
+from pysciml.train.unknowns import Unknowns, select_all, starts
 
 if TYPE_CHECKING:
     import torch
@@ -55,11 +55,14 @@ class OwnLoss:
         torch operations of the module's parameters as they are.
     is_random : whether it draws from it.
     engine : what solves the equations in it.
+    held : names of parameters that stages without resampling leave as they are: weights of the
+        loss's own terms, which a quasi-Newton method would drive to extremes.
     """
 
     value: Callable[[torch.Generator], torch.Tensor]
     is_random: bool = False
     engine: str = "torch"
+    held: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -78,8 +81,16 @@ def has_own_loss(model: Any) -> bool:
     return isinstance(model, BringsLoss) and not isinstance(model, type)
 
 
+@dataclass(frozen=True)
+class Draw:
+    """Which random sample an evaluation sees, and whether the next one sees another."""
+
+    number: tuple[int, ...]
+    resamples: bool
+
+
 class OwnLossFunction:
-    """theta -> (value, gradient); `sample()`, which may be set, numbers the sample that is drawn.
+    """theta -> (value, gradient). `draw()`, which may be set, says of which sample.
 
     It moves the module's parameters. Raises `FailedTrial` where a solve fails or a number is not
     finite.
@@ -97,22 +108,26 @@ class OwnLossFunction:
         self._own = own
         self._unknowns = unknowns
         self._penalties = penalties
-        self.sample: Callable[[], tuple[int, ...]] = lambda: _JUDGED_ON
+        self.draw: Callable[[], Draw] = lambda: Draw(_JUDGED_ON, True)
+        self._held = select_all(own.held, unknowns.parameters, "held")
         self._seed = seed
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
         import torch
 
         at = torch.tensor(theta, requires_grad=True)
+        draw = self.draw()
         with torch.enable_grad():
             flat = self._unknowns.p(at)
             self._put(flat)
-            value = self._evaluate(self._own, self.sample())
+            value = self._evaluate(self._own, draw.number)
             slopes = torch.autograd.grad(
                 value, self._weights, allow_unused=True, materialize_grads=True
             )
             penalty = self._penalty(flat)
             along = torch.cat([slope.reshape(-1) for slope in slopes])
+            if not draw.resamples:
+                along[self._held] = 0.0
             (gradient,) = torch.autograd.grad((flat * along).sum() + penalty, at)
         total = value.detach() + as_tensor(penalty).detach()
         return _finite(total), _finite_gradient(gradient)
@@ -136,10 +151,10 @@ class OwnLossFunction:
             for x, piece in zip(self._weights, pieces, strict=True):
                 x.copy_(piece.reshape(x.shape))
 
-    def _evaluate(self, own: OwnLoss, sample: tuple[int, ...]) -> torch.Tensor:
+    def _evaluate(self, own: OwnLoss, number: tuple[int, ...]) -> torch.Tensor:
         import torch
 
-        key = np.random.SeedSequence([self._seed, *(k + 1 for k in sample)])
+        key = np.random.SeedSequence([self._seed, *(k + 1 for k in number)])
         random = torch.Generator().manual_seed(int(key.generate_state(1, np.uint64)[0]))
         try:
             return own.value(random)
@@ -219,11 +234,12 @@ def fit_own_loss(
         last_counts=own.is_random and validation is None,
     )
 
-    def sample() -> tuple[int, ...]:
+    def draw() -> Draw:
         here = run.position
-        return here.start, here.stage, here.rows if stages[here.stage].resamples else 0
+        resamples = stages[here.stage].resamples
+        return Draw((here.start, here.stage, here.rows if resamples else 0), resamples)
 
-    function.sample = sample
+    function.draw = draw
     if load is not None:
         load(run)
         bar.skip(run.position.rows)
