@@ -179,7 +179,10 @@ class PINN(Model):
         self.trial = trial
         given = check.as_parameters(dict(p or {}))
         self.p = nn.ParameterDict(
-            {name: nn.Parameter(torch.as_tensor(x)) for name, x in given.items()}
+            {
+                name: nn.Parameter(torch.as_tensor(x, dtype=torch.float64))
+                for name, x in given.items()
+            }
         )
         self.points = check.as_count(points, "points")
         self.causal = check.as_nonnegative(causal, "causal")
