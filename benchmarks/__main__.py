@@ -22,6 +22,7 @@ NAMES = (
     "stochastic",
     "discovery",
     "deep_bsde",
+    "pinn",
 )
 
 

@@ -2,9 +2,9 @@
 
 Four problems, each solved by a network and by a grid: Poisson's equation on a square, Burgers'
 equation as it steepens to a shock (M. Raissi, P. Perdikaris, G. E. Karniadakis, J. Comput. Phys.
-378 (2019) 686-707), Allen-Cahn's, and the viscosity in Burgers' equation from 500 noisy observations.
-The grid is the better solver of all of them; a network needs no grid, takes data and unknown
-parameters in the same loss, and is the solution at every point at once.
+378 (2019) 686-707), Allen-Cahn's, and the viscosity in Burgers' equation from 500 noisy
+observations. The grid is the better solver of all of them; a network needs no grid, takes data and
+unknown parameters in the same loss, and is the solution at every point at once.
 
 Run: python examples/pinn.py [--short]
 """
@@ -192,7 +192,10 @@ def solve(name: str, share: float = 1.0) -> Outcome:
     """With that share of the iterations and points."""
     case = CASES[name]
     model = case.make() if share == 1.0 else case.make(points=300)
-    stages = [Adam(0.005, int(share * case.adam), "cosine"), LBFGS(int(share * case.lbfgs))]
+    stages = [
+        Adam(0.005, int(share * case.adam), "cosine"),
+        LBFGS(int(share * case.lbfgs), memory=50),
+    ]
     data = None if case.data is None else case.data()
     start = time.process_time()
     found = model.fitted(sml.fit(model, data, optimisers=stages, progress=False))
