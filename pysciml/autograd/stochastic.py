@@ -45,6 +45,12 @@ class Paths:
 
         Raises SolveError.
         """
+        sizes = self.problem.u0.size, self.problem.p_flat.size
+        if (u0.numel(), p.numel()) != sizes:
+            raise ValueError(
+                f"u0 and p must have {sizes[0]} and {sizes[1]} entries; got {u0.numel()} and "
+                f"{p.numel()}"
+            )
         states: torch.Tensor = _Solve.apply(self, seed, u0, p)
         return states
 

@@ -15,6 +15,7 @@ from pysciml.models.expansions import RBF, Chebyshev, Fourier, Legendre, least_s
 from pysciml.models.flow import ContinuousNormalizingFlow
 from pysciml.models.koopman import KoopmanAutoencoder, dmd, edmd
 from pysciml.models.latent_ode import LatentODE
+from pysciml.models.latent_sde import LatentSDE
 from pysciml.models.mechanics import HamiltonianNN, LagrangianNN, Separable
 from pysciml.models.neural_ode import (
     AugmentedNeuralODE,
@@ -51,6 +52,7 @@ __all__ = [
     "KoopmanAutoencoder",
     "LagrangianNN",
     "LatentODE",
+    "LatentSDE",
     "Legendre",
     "NeuralODE",
     "NeuralSDE",

@@ -7,7 +7,6 @@ Series, NeurIPS 2019.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,15 @@ from torch import Tensor, nn
 
 from pysciml import validation as check
 from pysciml.engines.base import Array
-from pysciml.models.base import Model, require_network
-from pysciml.models.series import Forecast, RecurrentEncoder, Series, as_series
+from pysciml.models.base import require_network
+from pysciml.models.latent import LatentSeries, divergence, generator, normal
+from pysciml.models.series import Forecast, RecurrentEncoder, Series
 
 if TYPE_CHECKING:
     from pysciml.train.own_loss import OwnLoss
 
 
-class LatentODE(Model):
+class LatentODE(LatentSeries):
     """A series is what a decoder makes of the states of an ODE, dz/dt = ode(z), and noise:
 
         z(t0) ~ N(0, 1),    u(t) = decoder(z(t)) + noise * N(0, 1).
@@ -61,22 +61,9 @@ class LatentODE(Model):
         batch: int | None = None,
         t0: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.encoder = require_network(encoder, "encoder")
+        super().__init__(encoder, decoder, noise, batch, t0)
         self.ode = require_network(ode, "ode")
-        self.decoder = require_network(decoder, "decoder")
-        self.n, self.latent = _sizes(encoder)
-        self.batch = None if batch is None else check.as_count(batch, "batch")
-        self.t0 = check.as_real(t0, "t0", "a time")
-        start = math.log(check.as_positive(noise, "noise"))
-        self.log_noise = nn.Parameter(torch.full((self.n,), start, dtype=torch.float64))
-        self._check_shapes()
-
-    @property
-    def noise(self) -> Array:
-        """Standard deviations of the observations, (n,)."""
-        found: Array = self.log_noise.detach().exp().numpy()
-        return found
+        self._check_shape("ode", self.latent, self.latent)
 
     def forward(self, z: Tensor) -> Tensor:
         """dz/dt of (..., k)."""
@@ -94,33 +81,21 @@ class LatentODE(Model):
         """The negative evidence lower bound; "auto" is the native engine."""
         from pysciml.train.own_loss import OwnLoss
 
-        series = as_series(data, self.n, self.t0)
+        series = self._series(data)
         solver = _Solver(engine, alg, abstol, reltol)
 
         def value(random: torch.Generator) -> Tensor:
-            chosen = series if self.batch is None else series.some(self.batch, random)
-            return -self._bound(chosen, solver, random).mean()
+            return -self._bound(self._chosen(series, random), solver, random).mean()
 
         return OwnLoss(value, is_random=True, engine=solver.name)
 
     def _bound(self, series: Series, solver: _Solver, random: torch.Generator) -> Tensor:
         """Of each series, (series,)."""
         mean, deviation = self.encoder(series)
-        z0 = mean + deviation * _normal(mean.shape, random)
+        z0 = mean + deviation * normal(mean.shape, random)
         times, places = series.union()
-        states = solver(self, z0, times)
-        own = states[places, torch.arange(len(z0))]
-        off = (self.decoder(own) - series.u) / self.log_noise.exp()
-        densities = -0.5 * off**2 - self.log_noise - 0.5 * math.log(2.0 * math.pi)
-        likelihood = torch.where(series.seen, densities, 0.0).sum((0, 2))
-        divergence = 0.5 * (mean**2 + deviation**2 - 1.0) - deviation.log()
-        return likelihood - divergence.sum(-1)
-
-    def encode(self, data: Any) -> tuple[Array, Array]:
-        """Mean and standard deviation of z(t0), (series, k) each."""
-        with torch.no_grad():
-            mean, deviation = self.encoder(as_series(data, self.n, self.t0))
-        return mean.numpy(), deviation.numpy()
+        states = solver(self, z0, times)[places, torch.arange(len(z0))]
+        return self._likelihood(states, series) - divergence(mean, deviation)
 
     def predict(
         self,
@@ -142,14 +117,15 @@ class LatentODE(Model):
         samples : int
             How many z(t0) are drawn for each series.
         """
-        series = as_series(data, self.n, self.t0)
-        random = torch.Generator().manual_seed(check.as_seed(seed, "seed"))
-        count = check.as_count(samples, "samples")
+        series, random = self._series(data), generator(seed)
+        asked, times, places = self._times(t)
         with torch.no_grad():
             mean, deviation = self.encoder(series)
-            z0 = mean + deviation * _normal((count, *mean.shape), random)
-        u = self._decoded(z0, t, _Solver(engine, None, abstol, reltol))
-        return Forecast.of(check.as_state(t, "t"), np.moveaxis(u, 1, 0), self.noise)
+            shape = (check.as_count(samples, "samples"), *mean.shape)
+            z0 = mean + deviation * normal(shape, random)
+            states = _Solver(engine, None, abstol, reltol)(self, z0, times)
+            u = self.decoder(states[places]).numpy()
+        return Forecast.of(asked, np.moveaxis(u, 1, 0), self.noise)
 
     def sample(
         self,
@@ -161,33 +137,12 @@ class LatentODE(Model):
         reltol: float = 1e-6,
     ) -> Array:
         """Series of the model, without noise, at times t: (len(t), count, n)."""
-        random = torch.Generator().manual_seed(check.as_seed(seed, "seed"))
-        z0 = _normal((check.as_count(count, "count"), self.latent), random)
-        return self._decoded(z0, t, _Solver(engine, None, abstol, reltol))
-
-    def _decoded(self, z0: Tensor, t: Any, solver: _Solver) -> Array:
-        """(len(t), ..., n) of states (..., k) at t0."""
-        asked = check.as_state(t, "t")
-        if asked.ndim != 1 or not asked.size or asked.min() < self.t0:
-            raise ValueError(
-                f"t must be a vector of times from t0 = {self.t0:g} on; got {check.describe(t)}"
-            )
-        times, places = np.unique(np.append(self.t0, asked), return_inverse=True)
+        _, times, places = self._times(t)
+        z0 = normal((check.as_count(count, "count"), self.latent), generator(seed))
         with torch.no_grad():
-            states = solver(self, z0, times)[torch.as_tensor(places[1:])]
-            found: Array = self.decoder(states).numpy()
-        return found
-
-    def _check_shapes(self) -> None:
-        z = torch.zeros(3, self.latent, dtype=torch.float64)
-        with torch.no_grad():
-            for name, size in (("ode", self.latent), ("decoder", self.n)):
-                found = self.get_submodule(name)(z)
-                if found.shape != (3, size):
-                    raise ValueError(
-                        f"{name} must take (..., {self.latent}) numbers to (..., {size}); it "
-                        f"returned {tuple(found.shape)} of {tuple(z.shape)}"
-                    )
+            states = _Solver(engine, None, abstol, reltol)(self, z0, times)
+            u: Array = self.decoder(states[places]).numpy()
+        return u
 
 
 @dataclass(frozen=True)
@@ -217,16 +172,3 @@ class _Solver:
             engine=self.name,
         )
         return states
-
-
-def _sizes(encoder: Any) -> tuple[int, int]:
-    if not hasattr(encoder, "n") or not hasattr(encoder, "latent"):
-        raise TypeError(
-            "encoder must be a RecurrentEncoder, or a module with the attributes n and latent; "
-            f"got {check.describe(encoder)}"
-        )
-    return encoder.n, encoder.latent
-
-
-def _normal(shape: Any, random: torch.Generator) -> Tensor:
-    return torch.randn(shape, generator=random, dtype=torch.float64)

@@ -44,6 +44,10 @@ class Series:
         """From t0 to the first row, (series,)."""
         return torch.as_tensor(self.t[0] - self.t0)
 
+    @property
+    def end(self) -> float:
+        return float(self.t.max())
+
     def some(self, count: int, random: torch.Generator) -> Series:
         """Up to so many of the series, by chance."""
         chosen = torch.randperm(self.u.shape[1], generator=random)[:count]
@@ -124,7 +128,10 @@ class RecurrentEncoder(nn.Module):
 
     def forward(self, series: Series) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, (series, k) each."""
-        states = self.states(series)
+        return self.initial(self.states(series), series)
+
+    def initial(self, states: Tensor, series: Series) -> tuple[Tensor, Tensor]:
+        """`forward`, from its `states`."""
         found = self.head(torch.cat([states[0], series.lead.unsqueeze(-1)], dim=-1))
         mean, log_deviation = found.chunk(2, dim=-1)
         return mean, log_deviation.exp()

@@ -108,6 +108,8 @@ def test_a_path_as_a_function_of_its_start_and_its_parameters():
     expected = [2.0 * 0.5 * (first + second), 2.0 * (w1 * second + w2 * first)]
     np.testing.assert_allclose(by_p, expected, rtol=1e-12)
     np.testing.assert_array_equal(paths(5, u0, p).detach(), u.detach())
+    with pytest.raises(ValueError, match="u0 and p must have 2 and 2 entries; got 2 and 3"):
+        paths(5, u0, torch.zeros(3))
     assert abs(paths(6, u0, p)[-1, 1].item() - u[-1, 1].item()) > 1e-3
 
 
