@@ -114,23 +114,25 @@ class LagrangianNN(Model):
         learned: Tensor = self.network(torch.cat([velocity, position], dim=-1)).squeeze(-1)
         return kinetic + learned
 
+    def momentum(self, velocity: Tensor, position: Tensor) -> Tensor:
+        """dL/dq' of (..., n) velocities and positions: (..., n)."""
+        slope: Tensor = torch.func.grad(lambda v: self.lagrangian(v, position).sum())(velocity)
+        return slope
+
     def energy(self, u: Tensor) -> Tensor:
         """q' . dL/dq' - L of states (2, ..., n), which the motion conserves: (...)."""
         velocity, position = u[0], u[1]
-        momentum = torch.func.grad(lambda v: self.lagrangian(v, position).sum())(velocity)
-        return (velocity * momentum).sum(-1) - self.lagrangian(velocity, position)
+        action = (velocity * self.momentum(velocity, position)).sum(-1)
+        return action - self.lagrangian(velocity, position)
 
     def forward(self, u: Tensor) -> Tensor:
         velocity, position = u[0], u[1]
-        accelerate = self._acceleration
-        for _ in velocity.shape[:-1]:
-            accelerate = torch.func.vmap(accelerate)
-        return torch.stack([accelerate(velocity, position), velocity])
-
-    def _acceleration(self, velocity: Tensor, position: Tensor) -> Tensor:
-        momentum = torch.func.grad(self.lagrangian)
-        mass = torch.func.jacrev(momentum)(velocity, position)
-        force = torch.func.grad(self.lagrangian, 1)(velocity, position)
-        drift = torch.func.jacrev(momentum, 1)(velocity, position) @ velocity
-        acceleration: Tensor = torch.linalg.solve(mass, force - drift)
-        return acceleration
+        _, pullback, *_ = torch.func.vjp(self.momentum, velocity, position)
+        axes = torch.eye(velocity.shape[-1], dtype=u.dtype)
+        by_velocity, by_position = zip(
+            *(pullback(e.expand(velocity.shape)) for e in axes), strict=True
+        )
+        mass, coupling = torch.stack(by_velocity, -2), torch.stack(by_position, -2)
+        force = torch.func.grad(lambda q: self.lagrangian(velocity, q).sum())(position)
+        right = force.unsqueeze(-1) - coupling @ velocity.unsqueeze(-1)
+        return torch.stack([torch.linalg.solve(mass, right).squeeze(-1), velocity])

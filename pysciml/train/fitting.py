@@ -363,7 +363,13 @@ def _predict(
         t = np.union1d(np.linspace(t0, end, _FINE), each.times)
         problem = task.problem.remake(tspan=(t0, end)).at(start.reshape(-1), p_flat)
         solution = solve(
-            problem, task.alg, runner.name, t, dense=False, raise_on_failure=False, **task.options
+            problem,
+            task.alg,
+            runner.name,
+            t,
+            dense=False,
+            raise_on_failure=False,
+            **task.settings(t0, end),
         )
         seen = task.observation(torch.as_tensor(solution.u), p, solution.t).numpy()
         y = np.full((t.size, seen.shape[1]), np.nan)

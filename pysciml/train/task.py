@@ -165,13 +165,16 @@ class Task:
     def _solve(self, arc: Arc) -> Solve:
         end = float(arc.times[-1])
         problem = self.problem.remake(tspan=(arc.t0, end))
+        settings = self.settings(arc.t0, end)
+        return Solve(problem, solve_options(problem, arc.times, dense=False, **settings))
+
+    def settings(self, t0: float, end: float) -> dict[str, Any]:
+        """`options` of a solve over a part of the time: with the stops inside it."""
         options = dict(self.options)
         stops = options.pop("tstops", None)
         stops = np.ravel(() if stops is None else stops)
-        inside = stops[(stops > arc.t0) & (stops < end)]
-        if inside.size:
-            options["tstops"] = inside
-        return Solve(problem, solve_options(problem, arc.times, dense=False, **options))
+        inside = stops[(stops > t0) & (stops < end)]
+        return {**options, "tstops": inside} if inside.size else options
 
     @cached_property
     def observed(self) -> Observed:
