@@ -60,7 +60,7 @@ class DDEProblem(Problem):
 
     kind = "DDEProblem"
     mass_matrix = None
-    has_derivatives = False
+    has_memory = True
     _source: DelaySource
 
     def __init__(

@@ -29,6 +29,7 @@ class Problem:
     is_piecewise_constant: ClassVar[bool] = False  # whether the state rests between its jumps
     is_algebraic: bool = False  # whether some of its equations have no derivative
     is_initial_value: ClassVar[bool] = True  # whether u0 is the state at t0
+    has_memory: ClassVar[bool] = False  # whether what follows depends on more than the state
     has_derivatives: ClassVar[bool] = True  # whether engines differentiate its solution
     default_maxiters: ClassVar[int] = 100_000
     _source: Source

@@ -107,7 +107,8 @@ def gradient(
 
     Parameters
     ----------
-    problem : ODEProblem, SDEProblem (along the path of `seed`) or SteadyStateProblem
+    problem : ODEProblem, SDEProblem (along the path of `seed`), SteadyStateProblem, or DDEProblem
+        whose lags depend on neither u nor t, differentiated forwards, in u0 at constant history
     loss : callable
         `loss(u)` or `loss(u, p)`, a scalar in torch operations: `u` is a float64 tensor of shape
         (len(t), *u0.shape), the saved states, or the steady state, of u0's shape; `p` has the
@@ -155,6 +156,8 @@ def gradient(
     _check_loss(loss)
     if times and problem.is_random:
         raise UnsupportedError("times=True is not there for noise: a path has no slope")
+    if times and problem.has_memory:
+        raise UnsupportedError("times=True is not there for a DDEProblem")
     method = _sensealg(sensealg, setup, wrt)
     adjoint = AdjointOptions(
         None if method == "adjoint" else method,
@@ -331,7 +334,12 @@ class _Setup:
         self.engine: Engine = engines.for_problem(engine, problem, self.options.events, alg)
 
     def require_smooth(self) -> None:
-        """For what the sensitivity equations are solved: they know neither noise nor events."""
+        """For what the sensitivity equations of an ODE are solved."""
+        if self.problem.has_memory:
+            raise UnsupportedError(
+                "of a DDEProblem there is the gradient of a loss only: gradient(...), with "
+                'sensealg="auto"'
+            )
         if self.problem.is_random:
             raise UnsupportedError(
                 f"of {check.with_article(self.problem.kind)} there are first derivatives, and "
@@ -559,6 +567,8 @@ def _sensealg(name: Any, setup: _Setup, wrt: Sequence[str] | None) -> str:
         return name
     if setup.options.events or setup.problem.is_random or setup.engine.name == "torch":
         return "adjoint"
+    if setup.problem.has_memory:
+        return "adjoint"  # the engine's own way, which is forwards
     if setup.problem.mass_matrix is not None:
         return "adjoint"
     if setup.alg is not None and setup.alg.removesuffix("()") in SYMPLECTIC:

@@ -78,7 +78,7 @@ def fit(
 
     Parameters
     ----------
-    problem : ODEProblem, function or nn.Module
+    problem : ODEProblem, DDEProblem, function or nn.Module
         The model, with first values of its parameters. A right-hand side alone is a problem whose
         parameters are `p` and whose solutions start at the first row of the data. A model of
         `pysciml.models` may have a loss and an observation of its own, and other data.
@@ -204,7 +204,7 @@ def fit(
         bar,
         save,
         check.as_count(checkpoint_every, "checkpoint_every"),
-        in_python=bool(problem.events)
+        in_python=bool(problem.events or problem.has_memory)
         or any(each is not None for each in (save, load, ball, setup.renewal)),
         adversarial=ball,
         renewed=_renewed(setup.renewal, task.unknowns),

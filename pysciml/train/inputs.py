@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from pysciml import validation as check
+from pysciml.delay import DDEProblem
 from pysciml.engines.base import AdjointOptions, Array
 from pysciml.problems import ODEProblem
 from pysciml.solve import solve_options
@@ -60,15 +61,17 @@ def as_setup(problem: Any, data: Any, u0: Any, observe: Any = None, loss: Any = 
     )
 
 
-def as_problem(problem: Any, p: Any, u0: Any, tables: Sequence[Table]) -> tuple[ODEProblem, Any]:
+def as_problem(problem: Any, p: Any, u0: Any, tables: Sequence[Table]) -> tuple[Any, Any]:
     """The problem, and where its solutions start; made of a right-hand side where that came."""
-    if isinstance(problem, ODEProblem):
+    if isinstance(problem, (ODEProblem, DDEProblem)):
         if p is not None:
-            raise ValueError("p must not be given with an ODEProblem: it has its own; use remake")
+            kind = check.with_article(problem.kind)
+            raise ValueError(f"p must not be given with {kind}: it has its own; use remake")
         return problem, u0
     if isinstance(problem, type) or not callable(problem):
         raise TypeError(
-            "problem must be an ODEProblem, a right-hand side f(u, p, t) or an nn.Module; "
+            "problem must be an ODEProblem, a DDEProblem, a right-hand side f(u, p, t) or an "
+            "nn.Module; "
             f"got {check.describe(problem)}"
         )
     if callable(u0):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pysciml import validation as check
+from pysciml.delay import DDEProblem
 from pysciml.engines.base import Array
 from pysciml.problems import ODEProblem
 from pysciml.train.checkpoint import read, write
@@ -293,8 +294,10 @@ def _by_name(names: Sequence[str], flat: Array) -> dict[str, float]:
 
 
 def _require_same_model(problem: Any, p_names: Sequence[str], shape: tuple[int, ...]) -> None:
-    if not isinstance(problem, ODEProblem):
-        raise TypeError(f"problem must be an ODEProblem; got {check.describe(problem)}")
+    if not isinstance(problem, (ODEProblem, DDEProblem)):
+        raise TypeError(
+            f"problem must be an ODEProblem or a DDEProblem; got {check.describe(problem)}"
+        )
     names = problem.model.parameters.names
     if names != p_names or problem.u0.shape != shape:
         raise ValueError(

@@ -44,6 +44,14 @@ class Strategy(Protocol):
         ...
 
 
+def _refuse_memory(task: Task, name: str) -> None:
+    if task.problem.has_memory:
+        raise UnsupportedError(
+            f"{name} cannot fit a problem with memory, whose state alone does not say what "
+            "follows. GrowingHorizon can"
+        )
+
+
 @dataclass(frozen=True)
 class MultipleShooting:
     """Solve short segments, each from a start of its own, and ask that they join (Bock, 1983).
@@ -76,6 +84,7 @@ class MultipleShooting:
                 "MultipleShooting cannot fit a problem with events: each segment would have them "
                 "from its own start on. GrowingHorizon can"
             )
+        _refuse_memory(task, "MultipleShooting")
         groups = [self._groups(each) for each in task.trajectories]
         return [
             Phase(
@@ -259,6 +268,7 @@ class Collocation:
             check.as_nonnegative(self.smoothing, "smoothing")
 
     def phases(self, task: Task, stages: tuple[Stage, ...]) -> list[Phase]:
+        _refuse_memory(task, "Collocation")
         indices = task.observation.indices
         if indices is None or np.unique(indices).size != task.n:
             raise ValueError(

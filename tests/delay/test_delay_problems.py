@@ -143,8 +143,6 @@ def test_lags_are_checked_at_the_parameters():
 def test_engines_without_delays_say_so():
     with pytest.raises(sml.UnsupportedError, match='"torch" has no DDEProblem; engine="julia" and'):
         sml.solve(cases.linear(), engine="torch")
-    with pytest.raises(sml.UnsupportedError, match=r"no derivatives.* of a DDEProblem"):
-        sml.gradient(cases.linear(), lambda u: u.sum())
 
 
 def test_auto_takes_what_there_is():

@@ -159,3 +159,68 @@ def test_deep_bsde(example):
     assert found[0].known == pytest.approx(0.0528, rel=0.002)  # published: Han, Jentzen, E (2018)
     assert found[1].known == pytest.approx(4.5901, rel=1e-4)
     assert_picture("deep_bsde")
+
+
+def test_recurrent_networks(example):
+    errors, outcomes = example("recurrent_networks")["main"](["--short"])
+    orders = {alg: np.log2(coarse / fine) for alg, (coarse, fine) in errors.items()}
+    assert orders["Euler"] == pytest.approx(1.0, abs=0.2)
+    assert orders["RK4"] == pytest.approx(4.0, abs=0.5)
+    assert max(errors["ODE"]) < 1e-8
+    counted, stepped, ode = (outcome.error for outcome in outcomes)
+    assert ode < 0.5 * stepped < stepped < counted
+    assert_picture("recurrent_networks")
+
+
+def test_mechanics_networks(example):
+    found = example("mechanics_networks")["main"](["--short"])["pendulum"]
+    drift = {outcome.name: abs(outcome.trend) for outcome in found}
+    assert all(outcome.error < 5e-3 for outcome in found)
+    for name in ("Hamiltonian network", "Lagrangian network"):
+        assert drift[name] < 0.05 * drift["neural ODE"], name
+    assert_picture("mechanics_networks")
+
+
+def test_data_scarcity(example):
+    found = example("data_scarcity")["main"](["--short"])
+    universal, neural = (np.median(values, axis=1) for values in found.values())
+    assert (universal < 0.1).all()
+    assert (universal < 0.2 * neural).all()
+    assert_picture("data_scarcity")
+
+
+def test_koopman(example):
+    module = example("koopman")
+    (found, known), (asked, values, single, _) = module["main"](["--short"])
+    nearest = {
+        name: [np.abs(each - value).min() for value in known] for name, each in found.items()
+    }
+    assert max(nearest["autoencoder"]) < 0.02
+    assert max(nearest["DMD"]) > 0.3
+    assert max(nearest["EDMD, quadratics"]) < 1e-3
+    exact = module["frequency"](asked)
+    assert np.abs(np.abs(values.imag) - exact).mean() < 0.04
+    assert np.abs(np.abs(single.imag).max() - exact).mean() > 0.06
+    assert_picture("koopman")
+
+
+def test_normalizing_flow(example):
+    outcomes = example("normalizing_flow")["main"](["--short"])
+    for outcome in outcomes:
+        assert -0.05 < outcome.best - outcome.likelihood < 0.4, outcome.density.name
+    assert_picture("normalizing_flow")
+
+
+def test_universal_approximation(example):
+    found = example("universal_approximation")["main"](["--short"])
+    last = {
+        target: {name: rows[-1][1] for name, rows in of.items()} for target, of in found.items()
+    }
+    assert last["exp(sin πx)"]["Fourier"] < 1e-8
+    for target in found:  # polynomials of one degree, in two bases
+        assert last[target]["Chebyshev"] == pytest.approx(last[target]["Legendre"], rel=1e-6)
+    coefficients, errors = np.array(found["1 / (1 + 25x²)"]["Chebyshev"]).T
+    rate = np.log(errors[-2] / errors[-1]) / (coefficients[-1] - coefficients[-2])
+    # Trefethen (2013), theorem 8.2: as rho^-degree, rho = (1 + sqrt 26) / 5
+    assert rate == pytest.approx(np.log((1.0 + np.sqrt(26.0)) / 5.0), rel=0.1)
+    assert_picture("universal_approximation")

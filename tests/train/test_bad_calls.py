@@ -37,8 +37,8 @@ WRONG_CALLS = [
     (
         lambda: fit(the_problem="f"),
         TypeError,
-        "problem must be an ODEProblem, a right-hand side f(u, p, t) or an nn.Module; "
-        "got the string 'f'",
+        "problem must be an ODEProblem, a DDEProblem, a right-hand side f(u, p, t) or an "
+        "nn.Module; got the string 'f'",
     ),
     (
         lambda: fit(p={"k": 1.0}),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pysciml import validation as check
+from pysciml.delay import DDEProblem
 from pysciml.engines.base import (
     AdjointOptions,
     Array,
@@ -122,7 +123,11 @@ class JuliaEngine:
         return adjoints.SENSEALGS
 
     def solve_with_pullback(
-        self, problem: ODEProblem, alg: str | None, options: SolveOptions, adjoint: AdjointOptions
+        self,
+        problem: ODEProblem | DDEProblem,
+        alg: str | None,
+        options: SolveOptions,
+        adjoint: AdjointOptions,
     ) -> tuple[RawSolution, Pullback]:
         """Solve, and keep what an adjoint method needs. The first call loads SciMLSensitivity."""
         if problem.is_random:
@@ -131,6 +136,10 @@ class JuliaEngine:
                 'SciMLSensitivity would differentiate the noise by tracing it; engine="native" has '
                 "them, from the derivatives that were captured"
             )
+        if isinstance(problem, DDEProblem):
+            from pysciml import delay_tangent
+
+            return delay_tangent.solve_with_pullback(self.solve, problem, alg, options, adjoint)
         solve: Any = adjoints.solve_with_pullback
         if options.events:
             from pysciml.engines.julia import event_adjoint

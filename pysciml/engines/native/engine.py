@@ -167,7 +167,7 @@ class NativeEngine:
 
     def solve_with_pullback(
         self,
-        problem: ODEProblem | SDEProblem,
+        problem: ODEProblem | SDEProblem | DDEProblem,
         alg: str | None,
         options: SolveOptions,
         adjoint: AdjointOptions,
@@ -188,6 +188,10 @@ class NativeEngine:
                 f"sensealg={adjoint.sensealg!r} is not in the native engine, which has "
                 f'{_DISCRETE!r}; the algorithms of SciMLSensitivity need engine="julia"'
             )
+        if isinstance(problem, DDEProblem):
+            from pysciml import delay_tangent
+
+            return delay_tangent.solve_with_pullback(self.solve, problem, alg, options, adjoint)
         if isinstance(problem, SDEProblem):
             from pysciml.engines.native.stochastic import adjoint as stochastic_adjoint
 
