@@ -65,3 +65,24 @@ def test_the_compiled_function_goes_into_julias_own_problem() -> None:
     for alg in (de.Tsit5(), de.Rodas5P()):
         solution = de.solve(problem, alg, abstol=1e-10, reltol=1e-10, saveat=10.0)
         np.testing.assert_allclose(np.asarray(solution.u[-1]), expected, rtol=1e-7)
+
+
+def test_diffeqpy_solves_the_compiled_function() -> None:
+    """`diffeqpy.ode` is the OrdinaryDiffEq part of `diffeqpy.de`."""
+    pytest.importorskip("diffeqpy", reason="diffeqpy is not installed")
+    from diffeqpy import ode
+    from scipy.integrate import solve_ivp
+
+    def lorenz(u, p, t):
+        x, y, z = u
+        return [p[0] * (y - x), x * (p[1] - z) - y, x * y - p[2] * z]
+
+    u0, p = np.array([1.0, 0.0, 0.0]), np.array([10.0, 28.0, 8.0 / 3.0])
+    function = sml.julia.function(lorenz, u0, p)
+    problem = ode.ODEProblem(function, u0, (0.0, 5.0), p)
+    exact = solve_ivp(
+        lambda t, u: lorenz(u, p, t), (0.0, 5.0), u0, "DOP853", rtol=1e-13, atol=1e-13
+    )
+    for alg in (ode.Vern9(), ode.Rodas5P()):
+        solution = ode.solve(problem, alg, abstol=1e-11, reltol=1e-11)
+        np.testing.assert_allclose(np.asarray(solution.u[-1]), exact.y[:, -1], rtol=1e-6)
