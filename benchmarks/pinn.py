@@ -12,6 +12,7 @@ minutes is not in them.
 
 from __future__ import annotations
 
+import itertools
 import math
 import runpy
 import sys
@@ -31,7 +32,7 @@ def by_torch(relative, x, t, exact) -> tuple[float, float]:
     torch.manual_seed(0)
     sizes = [2, *[20] * 8, 1]
     layers = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(sizes):
         linear = torch.nn.Linear(inputs, outputs, dtype=torch.float64)
         torch.nn.init.xavier_normal_(linear.weight)
         torch.nn.init.zeros_(linear.bias)

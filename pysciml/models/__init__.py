@@ -26,6 +26,7 @@ from pysciml.models.neural_ode import (
 from pysciml.models.neural_sde import NeuralSDE
 from pysciml.models.pinn import PINN, Condition
 from pysciml.models.series import RecurrentEncoder
+from pysciml.models.stencil import ConvolutionNetwork, Stencil
 from pysciml.models.structure import (
     Conserving,
     Equivariant,
@@ -45,6 +46,7 @@ __all__ = [
     "Condition",
     "Conserving",
     "ContinuousNormalizingFlow",
+    "ConvolutionNetwork",
     "DeepBSDE",
     "Equivariant",
     "Fourier",
@@ -64,6 +66,7 @@ __all__ = [
     "RecurrentEncoder",
     "SecondOrderNeuralODE",
     "Separable",
+    "Stencil",
     "dmd",
     "edmd",
     "least_squares",
