@@ -87,8 +87,8 @@ H = 1.0 / N
 X = H * np.arange(N)
 
 
-def learn(true, law, networks, u0, end, adam=150, lbfgs=250):
-    t = np.linspace(0.0, end, 21)
+def learn(true, law, networks, u0, end, adam=400, lbfgs=250):
+    t = end * np.linspace(0.0, 1.0, 21) ** 1.5  # uneven, or a field may go round unseen
     data = sml.solve(
         sml.ODEProblem(true, u0, (0.0, end)), "Tsit5", "native", t, abstol=1e-9, reltol=1e-9
     ).u
@@ -98,7 +98,7 @@ def learn(true, law, networks, u0, end, adam=150, lbfgs=250):
         (t, data),
         alg="Tsit5",
         engine="native",
-        optimisers=[Adam(0.02, adam), LBFGS(lbfgs)],
+        optimisers=[Adam(0.01, adam, "cosine"), LBFGS(lbfgs)],
         progress=False,
     )
     return model.fitted(result).networks
