@@ -224,3 +224,36 @@ def test_universal_approximation(example):
     # Trefethen (2013), theorem 8.2: as rho^-degree, rho = (1 + sqrt 26) / 5
     assert rate == pytest.approx(np.log((1.0 + np.sqrt(26.0)) / 5.0), rel=0.1)
     assert_picture("universal_approximation")
+
+
+def test_pinn(example):
+    found = {each.name: each.error for each in example("pinn")["main"](["--short"])}
+    assert found["Poisson"] < 1e-3
+    assert found["Burgers"] < 0.3
+    assert found["viscosity"] < 0.3
+    assert_picture("pinn")
+
+
+def test_learned_pde(example):
+    for outcome in example("learned_pde")["main"](["--short"]):
+        np.testing.assert_allclose(outcome.taps, [1.0, -2.0, 1.0], rtol=0.03)
+        assert outcome.error < 0.01
+    assert_picture("learned_pde")
+
+
+def test_navier_stokes_closure(example):
+    """The scheme itself is tested below; here, that a closure helps on a flow not seen."""
+    outcome = example("navier_stokes_closure")["main"](["--short"])
+    assert outcome.error_with[0, -1] < 0.9 * outcome.error_without[0, -1]
+    assert_picture("navier_stokes_closure")
+
+
+def test_a_vortex_that_only_decays(example):
+    """Taylor and Green's: an eigenfunction, so that nothing is carried."""
+    module = example("navier_stokes_closure")
+    n, t = 16, 5.0
+    x = 2.0 * np.pi * np.arange(n) / n
+    w = np.sin(x)[:, None] * np.sin(x)[None, :]
+    found = module["run"](module["vorticity_equation"](n), w, [t]).u[-1]
+    rate = module["NU"] * 2.0 * 4.0 * np.sin(np.pi / n) ** 2 / (2.0 * np.pi / n) ** 2
+    np.testing.assert_allclose(found, np.exp(-rate * t) * w, atol=1e-5)
