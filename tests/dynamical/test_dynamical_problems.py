@@ -180,7 +180,7 @@ WRONG_CALLS = [
         lambda: sml.solve(
             sml.ODEProblem(lambda u, p, t: u, [1.0, 0.0], (0, 1)), "Yoshida6", "native", dt=0.1
         ),
-        "Yoshida6 is symplectic and takes a DynamicalODEProblem or a SecondOrderODEProblem, but no "
+        "Yoshida6 takes a DynamicalODEProblem or a SecondOrderODEProblem, but no "
         "sensitivity equations of one; got an ODEProblem",
     ),
     (
@@ -195,8 +195,7 @@ WRONG_CALLS = [
         lambda: separable(
             dt=0.1, events=[sml.ContinuousEvent(lambda u, p, t: u[1, 0], terminal=True)]
         ),
-        'VelocityVerlet has no events on the native engine; "Tsit5" and the other Runge-Kutta '
-        "methods have them",
+        'VelocityVerlet has no events; "Tsit5" and the other Runge-Kutta methods have them',
     ),
     (
         lambda: sml.solve(

@@ -158,7 +158,9 @@ class NativeEngine:
         method = self._plain.get(alg) if not options.algorithm else None
         method = method or self._method(alg, options)
         if method.is_symplectic:
-            return solve_each(self, problem, alg, options, batch, out, stop)
+            from pysciml.engines.native import symplectic_ensemble
+
+            return symplectic_ensemble.solve_many(problem, method, options, batch, out, stop)
         return ensemble.solve_many(problem, method, options, batch, out, stop)
 
     def sensealgs(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ So each trajectory is, to the last bit, the one that a solve of its own gives, i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from pysciml.engines.native.run import Workspace
     from pysciml.problems import ODEProblem
 
-_CHUNK = 10_000  # steps between two looks at the stop signal
+CHUNK = 10_000  # steps between two looks at the stop signal
 
 
 @njit(**HELPER)
@@ -84,7 +84,7 @@ def explicit_many(  # type: ignore[no-untyped-def]
             )
             if code != AGAIN or stop[0] != 0:
                 break
-            it[I_CHUNK] += _CHUNK
+            it[I_CHUNK] += CHUNK
         if _needs_python(code):
             return code
         settle(it, code, at, out, codes, sums, counters)
@@ -112,7 +112,7 @@ def rosenbrock_many(  # type: ignore[no-untyped-def]
             )  # fmt: skip
             if code != AGAIN or stop[0] != 0:
                 break
-            it[I_CHUNK] += _CHUNK
+            it[I_CHUNK] += CHUNK
         if _needs_python(code):
             return code
         settle(it, code, at, out, codes, sums, counters)
@@ -132,7 +132,7 @@ def solve_many(
         compiled = compiled_of(problem.model)
         space = compiled.take(method, options.events)
     try:
-        return _ManyDrive(problem, method, options, space, batch, out, stop).solve_all()
+        return ManyDrive(problem, method, options, space, batch, out, stop).solve_all()
     finally:
         compiled.give(space)
 
@@ -141,7 +141,7 @@ class _Stopped(Exception):
     """The stop signal was given while Python finished a trajectory."""
 
 
-class _ManyDrive(Drive):
+class ManyDrive(Drive):
     """A run that begins anew for each trajectory of a batch."""
 
     __slots__ = ("at", "codes", "fl_start", "it_start", "ps", "rows", "stop", "sums", "u0s")
@@ -185,21 +185,25 @@ class _ManyDrive(Drive):
 
     def _run_many(self) -> int:
         space, out, tableau = self.space, self.out, self.method.tableaus[0]
-        where = (
-            self.fl_start, self.it_start, self.u0s, self.ps, self.rows.reshape(-1), self.codes,
-            self.sums, COUNTERS, self.at, self.stop,
-        )  # fmt: skip
         if self.implicit is None:
             return int(explicit_many(
                 space.fl, space.it, tableau.ints, tableau.floats, space.buf, space.work, self.tol,
-                self.saveat, self.tstops, out.t, out.d_t, out.d_c, self.idxs, *where,
+                self.saveat, self.tstops, out.t, out.d_t, out.d_c, self.idxs, *self._many,
             ))  # fmt: skip
         side = self.implicit
         return int(rosenbrock_many(
             space.fl, space.it, tableau.ints, tableau.floats, side.buf, side.mat, side.pivots,
             side.sizes, side.mass_values, side.pat, space.work, side.work_j, side.work_t, self.tol,
-            self.saveat, self.tstops, out.t, out.d_t, out.d_c, self.idxs, *where,
+            self.saveat, self.tstops, out.t, out.d_t, out.d_c, self.idxs, *self._many,
         ))  # fmt: skip
+
+    @property
+    def _many(self) -> tuple[Any, ...]:
+        """The last arguments of the compiled loops: where trajectories start, and go."""
+        return (
+            self.fl_start, self.it_start, self.u0s, self.ps, self.rows.reshape(-1), self.codes,
+            self.sums, COUNTERS, self.at, self.stop,
+        )  # fmt: skip
 
     def _finish(self) -> None:
         """Integrate trajectory at[NEXT] to its end, the way of a single solve."""

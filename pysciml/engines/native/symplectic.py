@@ -9,7 +9,6 @@ not depend on it: a changed step size would cost the energy's conservation.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,10 +56,10 @@ from pysciml.engines.native.common import (
 from pysciml.engines.native.pointers import call_rhs, load, store
 from pysciml.engines.native.run import Drive
 from pysciml.engines.native.symplectic_tableau import TAB_CLOSED, TAB_STAGES
+from pysciml.engines.partitioned import Halves, halves_of, require_separable
 from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from pysciml.capture import Model
     from pysciml.codegen.numba import NativeFunction
     from pysciml.engines.native.methods import Method
     from pysciml.problems import ODEProblem
@@ -204,29 +203,14 @@ def run(  # type: ignore[no-untyped-def]
     return DONE
 
 
-class Halves:
-    """The compiled halves of a model's right-hand side, and what is known of them."""
+class CompiledHalves:
+    """The compiled halves of a model's right-hand side."""
 
-    def __init__(self, model: Model) -> None:
-        from pysciml.capture.sparsity import pattern
+    def __init__(self, halves: Halves) -> None:
         from pysciml.codegen.numba import compile_program
 
-        self.n = model.n
-        half = model.n // 2
-        programs = model.part("f1", slice(half)), model.part("f2", slice(half, model.n))
-        depends = [pattern(program, "u") for program in programs]
-        self.f1_takes_v = depends[0][:, :half].nnz > 0
-        self.f2_takes_u = depends[1][:, half:].nnz > 0
-        self.f1, self.f2 = map(compile_program, programs)
-        self._model = model
-
-    @cached_property
-    def is_linear(self) -> bool:
-        """Whether f2 is known to be linear in v: its derivative does not depend on v."""
-        from pysciml.capture.sparsity import pattern
-
-        half = self.n // 2
-        return bool(pattern(self._model.jvp, "u")[half:, :half].nnz == 0)
+        self.n = halves.n
+        self.f1, self.f2 = compile_program(halves.f1), compile_program(halves.f2)
 
 
 class Space:
@@ -234,7 +218,7 @@ class Space:
 
     watched = None
 
-    def __init__(self, halves: Halves) -> None:
+    def __init__(self, halves: CompiledHalves) -> None:
         self.n = n = halves.n
         self.f1, self.work1 = halves.f1.address, _work(halves.f1)
         self.f2, self.work2 = halves.f2.address, _work(halves.f2)
@@ -272,44 +256,26 @@ class SymplecticDrive(Drive):
 
 def solve(problem: ODEProblem, method: Method, options: SolveOptions) -> RawSolution:
     """Integrate; see `NativeEngine.solve`."""
-    from pysciml.dynamical import DynamicalODEProblem
+    return SymplecticDrive(problem, method, options, space_of(problem, method, options)).solve()
 
-    if not isinstance(problem, DynamicalODEProblem):
-        raise UnsupportedError(
-            f"{method.name} is symplectic and takes a DynamicalODEProblem or a "
-            "SecondOrderODEProblem, but no sensitivity equations of one; got an "
-            f"{type(problem).__name__}"
-        )
+
+def space_of(problem: ODEProblem, method: Method, options: SolveOptions) -> Any:
+    """Memory for a run. Refuses what the method is not for."""
+    halves = separated(problem, method)
     if options.events:
         raise UnsupportedError(
-            f'{method.name} has no events on the native engine; "Tsit5" and the other Runge-Kutta '
-            "methods have them"
+            f'{method.name} has no events; "Tsit5" and the other Runge-Kutta methods have them'
         )
-    halves = separated(problem, method)
-    space: Any = Space(halves)
-    return SymplecticDrive(problem, method, options, space).solve()
+    return Space(halves)
 
 
-def separated(problem: ODEProblem, method: Method) -> Halves:
+def separated(problem: ODEProblem, method: Method) -> CompiledHalves:
     """The halves of the right-hand side. Refuses a model that the method is not for."""
-    model = problem.model
     with COMPILING:
-        halves: Halves | None = model.compiled.get("halves")
-        if halves is None:
-            halves = model.compiled["halves"] = Halves(model)
-        is_suited = not method.tableaus[0].linear or halves.is_linear  # type: ignore[union-attr]
-    for found, what in (
-        (halves.f1_takes_v, "f1 (dv/dt) depends on v"),
-        (halves.f2_takes_u, "f2 (du/dt) depends on u"),
-    ):
-        if found:
-            raise UnsupportedError(
-                f"{method.name} needs a separable system, dv/dt = f1(u, p, t) and "
-                f'du/dt = f2(v, p, t); here {what}. "Tsit5" or "Vern7" solves it'
-            )
-    if not is_suited:
-        raise UnsupportedError(
-            f"{method.name} needs a quadratic kinetic energy, a du/dt that is linear in v; here it "
-            'is not. "CandyRoz4" has the same order without that'
-        )
-    return halves
+        halves = halves_of(problem, method.name)
+        require_separable(halves, method.name, method.tableaus[0].linear)  # type: ignore[union-attr]
+        kept = problem.model.compiled
+        compiled: CompiledHalves | None = kept.get("compiled halves")
+        if compiled is None:
+            compiled = kept["compiled halves"] = CompiledHalves(halves)
+    return compiled
