@@ -21,6 +21,8 @@ NAMES = (
     "jumps",
     "stochastic",
     "discovery",
+    "latent_ode",
+    "neural_sde",
     "deep_bsde",
     "pinn",
 )

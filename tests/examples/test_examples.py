@@ -257,3 +257,23 @@ def test_a_vortex_that_only_decays(example):
     found = module["run"](module["vorticity_equation"](n), w, [t]).u[-1]
     rate = module["NU"] * 2.0 * 4.0 * np.sin(np.pi / n) ** 2 / (2.0 * np.pi / n) ** 2
     np.testing.assert_allclose(found, np.exp(-rate * t) * w, atol=1e-5)
+
+
+def test_latent_ode(example):
+    found = example("latent_ode")["main"](["--short"])
+    assert found["latent ODE, GRU"].between < 1.0  # the spirals are 10 wide
+    assert found["latent ODE, ODE-RNN"].between < 1.0
+    assert found["GRU with decay"].between < 0.3  # noise of 0.3, smoothed
+    assert_picture("latent_ode")
+
+
+def test_neural_sde(example):
+    spiral, sun, predicted = example("neural_sde")["main"](["--short"])
+    mean, variance = spiral.errors  # the means are 2 wide, the variances 1
+    assert mean < 0.2
+    assert variance < 0.15
+    scores = {name: one.scores(sun) for name, one in predicted.items()}
+    assert sun.train.shape == (44, 178, 1)
+    assert scores["AR(9)"][0] < scores["AR(2)"][0] < scores["mean of 1700 to 1920"][0]
+    assert np.isfinite(scores["latent SDE"]).all()
+    assert_picture("neural_sde")
