@@ -25,6 +25,7 @@ NAMES = (
     "neural_sde",
     "deep_bsde",
     "pinn",
+    "learned_pde",
 )
 
 
