@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -143,7 +144,8 @@ class PINN(Model):
         Otherwise they are added up.
     causal : float
         If above 0: points at a time only count as far as those before them are solved, by the
-        factor exp(-causal * sum of the mean squares in earlier slices of time).
+        factor exp(-causal * sum of the mean squares in earlier slices of time). For Adam; in
+        stages that keep their points, all count alike.
     time : str
         Which coordinate is the time, for `causal`.
     seed : int
@@ -229,16 +231,16 @@ class PINN(Model):
 
         misfit = None if data is None else self._misfit(data)
 
-        def value(random: torch.Generator) -> Tensor:
+        def value(random: torch.Generator, causal: float = self.causal) -> Tensor:
             with torch.enable_grad():
                 terms = self._residuals(random)
-                squares = [term.weight * self._mean_square(term) for term in terms]
+                squares = [term.weight * self._mean_square(term, causal) for term in terms]
             if misfit is not None:
                 squares.append(misfit())
             return self._weighted(torch.stack(squares))
 
         held = () if self.log_variances is None else ("log_variances",)
-        return OwnLoss(value, is_random=True, held=held)
+        return OwnLoss(value, is_random=True, held=held, kept=partial(value, causal=0.0))
 
     def errors(self, seed: int = 0) -> Array:
         """Mean square of each residual, of the equations and then of the conditions."""
@@ -297,8 +299,8 @@ class PINN(Model):
         fields = [Field(u[:, k], x) for k in range(u.shape[-1])]
         return fields[0] if len(fields) == 1 else fields
 
-    def _mean_square(self, term: _Term) -> Tensor:
-        if term.time is None:
+    def _mean_square(self, term: _Term, causal: float) -> Tensor:
+        if term.time is None or not causal:
             return (term.residual**2).mean()
         low, high = self.domain[self.time]
         edges = torch.linspace(low, high, _BINS + 1, dtype=torch.float64)[1:-1]
@@ -307,7 +309,7 @@ class PINN(Model):
         sums = torch.zeros(_BINS, dtype=torch.float64).index_add(0, slices, term.residual**2)
         squares = sums / counts
         earlier = squares.detach().cumsum(0) - squares.detach()
-        return (torch.exp(-self.causal * earlier) * squares).mean()
+        return (torch.exp(-causal * earlier) * squares).mean()
 
     def _misfit(self, data: Any) -> Callable[[], Tensor]:
         if not isinstance(data, (list, tuple)) or len(data) != 2:

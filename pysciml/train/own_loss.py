@@ -57,12 +57,15 @@ class OwnLoss:
     engine : what solves the equations in it.
     held : names of parameters that stages without resampling leave as they are: weights of the
         loss's own terms, which a quasi-Newton method would drive to extremes.
+    kept : what these stages minimise, if it is not `value`: one whose gradient is its own, without
+        weights that are computed from it but not differentiated.
     """
 
     value: Callable[[torch.Generator], torch.Tensor]
     is_random: bool = False
     engine: str = "torch"
     held: tuple[str, ...] = ()
+    kept: Callable[[torch.Generator], torch.Tensor] | None = None
 
 
 @runtime_checkable
@@ -120,7 +123,8 @@ class OwnLossFunction:
         with torch.enable_grad():
             flat = self._unknowns.p(at)
             self._put(flat)
-            value = self._evaluate(self._own, draw.number)
+            kept = None if draw.resamples else self._own.kept
+            value = self._evaluate(kept or self._own.value, draw.number)
             slopes = torch.autograd.grad(
                 value, self._weights, allow_unused=True, materialize_grads=True
             )
@@ -139,7 +143,7 @@ class OwnLossFunction:
         with torch.no_grad():
             self._put(self._unknowns.p(torch.as_tensor(theta)))
             try:
-                return _finite(self._evaluate(own, _JUDGED_ON))
+                return _finite(self._evaluate(own.value, _JUDGED_ON))
             except FailedTrial:
                 return np.inf
 
@@ -151,13 +155,15 @@ class OwnLossFunction:
             for x, piece in zip(self._weights, pieces, strict=True):
                 x.copy_(piece.reshape(x.shape))
 
-    def _evaluate(self, own: OwnLoss, number: tuple[int, ...]) -> torch.Tensor:
+    def _evaluate(
+        self, loss: Callable[[torch.Generator], torch.Tensor], number: tuple[int, ...]
+    ) -> torch.Tensor:
         import torch
 
         key = np.random.SeedSequence([self._seed, *(k + 1 for k in number)])
         random = torch.Generator().manual_seed(int(key.generate_state(1, np.uint64)[0]))
         try:
-            return own.value(random)
+            return loss(random)
         except SolveError as error:
             raise FailedTrial(str(error)) from error
 

@@ -195,6 +195,8 @@ def test_causal_weights_fall_with_what_is_left_of_earlier_times():
     model = PINN(constant(2.0), {"t": (0.0, 1.0)}, points=slices * 8, causal=epsilon)
     expected = np.mean(square * np.exp(-epsilon * square * np.arange(slices)))
     assert loss(model) == pytest.approx(expected, rel=1e-12)
+    kept = model.fit_loss().kept(torch.Generator()).item()
+    assert kept == pytest.approx(square, rel=1e-12)
 
 
 def test_adaptive_weights_become_the_inverse_of_their_terms():
