@@ -182,7 +182,7 @@ class Case:
 
 CASES = {
     "Poisson": Case(poisson, on_square, 200, 1000),
-    "Burgers": Case(burgers, on_strip(NU), 1000, 3000),
+    "Burgers": Case(burgers, on_strip(NU), 500, 2500),
     "Allen-Cahn": Case(allen_cahn, beside_lines, 1000, 2000),
     "viscosity": Case(viscosity, on_strip(10.0 * NU), 500, 1000, observations),
 }
