@@ -1,4 +1,4 @@
-"""The guide: every block of Python runs, one page after the other."""
+"""The guide and the pages of models: every block of Python runs, one page after the other."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import matplotlib
+import matplotlib.pyplot
 import numpy as np
 import pytest
 
@@ -17,7 +18,9 @@ from pysciml import engines
 matplotlib.use("Agg")
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*sorted((ROOT / "docs" / "guide").glob("*.md"))]
+PAGES = [
+    page for part in ("guide", "models") for page in sorted((ROOT / "docs" / part).glob("*.md"))
+]
 BLOCK = re.compile(r"(?:<!-- needs: (\w+) -->\n)?```python\n(.*?)```", re.DOTALL)
 
 
