@@ -3,8 +3,8 @@
 `python -m benchmarks.normalizing_flow`. The hills and the banana of
 `examples/normalizing_flow.py` from 1000 samples: a flow with the exact trace by `fit` and by
 torchdiffeq with the same weights to begin with, tolerances and iterations of Adam; `fit` with
-L-BFGS after these; and SciPy's Gaussian kernels. Errors are the mean log-likelihood of 4000 new samples, in nats, below that of the true
-density.
+L-BFGS after these; and SciPy's Gaussian kernels. Errors are the mean log-likelihood of 4000 new
+samples, in nats, below that of the true density.
 """
 
 from __future__ import annotations
