@@ -24,6 +24,12 @@ NAMES = (
     "latent_ode",
     "neural_sde",
     "deep_bsde",
+    "ude",
+    "neural_ode",
+    "mechanics",
+    "normalizing_flow",
+    "koopman",
+    "approximation",
     "pinn",
     "learned_pde",
 )

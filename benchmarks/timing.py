@@ -98,8 +98,11 @@ class Report:
             line = (str(error).splitlines() or [""])[0]
             self.rows.append(Row(name, None, f"ERROR: {type(error).__name__}: {line}"))
 
-    def add(self, name: str, seconds: float, note: str = "", error: float | None = None) -> None:
-        self.rows.append(Row(name, float(seconds), note, None if error is None else float(error)))
+    def add(
+        self, name: str, seconds: float | None, note: str = "", error: float | None = None
+    ) -> None:
+        taken = None if seconds is None else float(seconds)
+        self.rows.append(Row(name, taken, note, None if error is None else float(error)))
 
     def seconds(self, name: str) -> float | None:
         return next((row.seconds for row in self.rows if row.name == name), None)

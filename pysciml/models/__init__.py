@@ -34,6 +34,7 @@ from pysciml.models.structure import (
     Pointwise,
     Positive,
     Reactions,
+    Residual,
 )
 from pysciml.models.ude import UDE
 
@@ -64,6 +65,7 @@ __all__ = [
     "Reactions",
     "Recurrent",
     "RecurrentEncoder",
+    "Residual",
     "SecondOrderNeuralODE",
     "Separable",
     "Stencil",

@@ -32,6 +32,30 @@ class Positive(_Around):
         return nn.functional.softplus(self.network(x))
 
 
+class Residual(_Around):
+    """known(x) + network(x): the network gives what a known function leaves.
+
+    A `UDE` whose known terms are a function of the state alone, for what takes networks, such as
+    the drift and the diffusion of a `NeuralSDE`.
+
+    Parameters
+    ----------
+    network : nn.Module
+        From (..., n) to (..., n).
+    known : callable
+        Of (..., n) tensors, in torch operations and arithmetic: (..., n), or one number.
+    """
+
+    def __init__(self, network: nn.Module, known: Callable[[Tensor], Any]) -> None:
+        super().__init__(network)
+        check.require_callable(known, "known", "a function of the state")
+        self.known = known
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.known(x) + self.network(x)
+        return y
+
+
 class PerCapita(_Around):
     """x network(x), entry by entry: what is zero stays zero, and what is positive stays positive.
 

@@ -38,6 +38,9 @@ class UDE(Model):
 
         model = UDE(law, Positive(nn.mlp([2, 16, 2])))
 
+    `fit` trains networks in an SDE by a `NeuralSDE`, with known terms by `Residual`, and those in a
+    delay equation as parameters of a `DDEProblem`, by `pysciml.nn.functional`.
+
     Its parameters are a dict: "module", the networks' own by name, and "p", the user's.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The guide: every block of Python runs, one page after the other."""
+"""The guide and some pages of models: every block of Python runs, one page after the other."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import matplotlib
+import matplotlib.pyplot
 import numpy as np
 import pytest
 
@@ -17,7 +18,12 @@ from pysciml import engines
 matplotlib.use("Agg")
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*sorted((ROOT / "docs" / "guide").glob("*.md"))]
+#: pages of models whose code brings its own data, and takes seconds
+MODELS = ("ude", "neural_ode", "mechanics", "normalizing_flow", "koopman", "expansions")
+PAGES = [
+    *sorted((ROOT / "docs" / "guide").glob("*.md")),
+    *(ROOT / "docs" / "models" / f"{name}.md" for name in MODELS),
+]
 BLOCK = re.compile(r"(?:<!-- needs: (\w+) -->\n)?```python\n(.*?)```", re.DOTALL)
 
 

@@ -16,6 +16,7 @@ from pysciml.models import (
     Pointwise,
     Positive,
     Reactions,
+    Residual,
 )
 from pysciml.train import L2, LBFGS, Adam
 
@@ -151,6 +152,41 @@ def test_drift_and_noise_of_an_sde():
     assert slopes @ direction == pytest.approx(difference, rel=1e-6)
 
 
+class Level(torch.nn.Module):
+    """The same everywhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.level = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+
+    def forward(self, x):
+        return self.level + 0.0 * x
+
+
+def test_unknown_growth_and_noise_of_an_sde_are_learned():
+    """dx = (x - x^3) dt + 0.3 dW, the cube known, the rest odd, by the moments of paths that NumPy
+    made in small steps: the growth to 5 %, the noise to 10 %.
+    """
+    random = np.random.default_rng(0)
+    t, dt, sigma = np.linspace(0.0, 3.0, 13), 0.0025, 0.3
+    x, rows = np.full(2000, 0.4), []
+    for k in range(round(t[-1] / dt) + 1):
+        if k % 100 == 0:
+            rows.append(x)
+        x = x + dt * (x - x**3) + sigma * np.sqrt(dt) * random.standard_normal(x.size)
+    drift = Residual(Equivariant(nn.Polynomial(1, 1, 2), -np.eye(1)), lambda x: -(x**3))
+    model = sml.models.NeuralSDE(drift, Positive(Level()), paths=200)
+    result = sml.fit(
+        model, (t, np.stack(rows)[..., None]), optimisers=Adam(0.05, 120, "cosine"), **FAST
+    )
+    found = model.fitted(result)
+    with torch.no_grad():
+        at = torch.tensor([[0.4], [0.9]], dtype=torch.float64)
+        growth = (found.drift(at) + at**3) / at
+        assert growth.numpy() == pytest.approx(1.0, rel=0.05)
+        assert found.diffusion(at).numpy() == pytest.approx(sigma, rel=0.1)
+
+
 def test_what_is_per_capita_stays_positive_and_stays_zero():
     model = sml.models.NeuralODE(PerCapita(nn.mlp([2, 8, 2], seed=3)))
     sol = sml.solve(
@@ -216,6 +252,7 @@ WRONG = [
         "terms must not be given",
     ),
     (lambda: Reactions(nn.mlp([1, 1]), [1.0]), ValueError, "stoichiometry must be an (n, m)"),
+    (lambda: Residual(nn.mlp([1, 1]), 3), TypeError, "known must be a function of the state"),
     (lambda: Conserving(nn.mlp([1, 1]), 3), TypeError, "invariant must be a function"),
     (lambda: Equivariant(nn.mlp([2, 2]), [1.0]), ValueError, "generators must be (n, n)"),
     (lambda: Equivariant(nn.mlp([2, 2]), np.zeros((2, 2))), ValueError, "one is singular"),
