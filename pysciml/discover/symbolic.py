@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ from pysciml.discover.equation import Equation
 from pysciml.discover.library import symbols_of
 from pysciml.discover.samples import Samples
 from pysciml.engines.base import Array
+from pysciml.engines.julia import session
 
 _REMEDY = (
     "symbolic_regression() needs PySR and its Julia packages: pip install 'pysciml[symbolic]'; "
@@ -60,7 +63,8 @@ def symbolic_regression(
     binary, unary : operators, as PySR names them.
     iterations : of the search.
     seed : of the search.
-    **options : passed on to `pysr.PySRRegressor`.
+    **options : passed on to `pysr.PySRRegressor`; they win over what is set here, which is
+        float64, silence, and a serial, deterministic search.
 
     Returns
     -------
@@ -75,18 +79,19 @@ def symbolic_regression(
         raise TypeError(f"data must be Samples(x, y) or slopes(data); got {check.describe(data)}")
     count, number = check.as_count(iterations, "iterations"), check.as_seed(seed, "seed")
     pysr = _pysr()
-    model = pysr.PySRRegressor(
-        binary_operators=list(binary),
-        unary_operators=list(unary),
-        niterations=count,
-        random_state=number,
-        deterministic=True,
-        parallelism="serial",
-        progress=False,
-        verbosity=0,
-        temp_equation_file=True,
-        **options,
-    )
+    settings: dict[str, Any] = {
+        "binary_operators": list(binary),
+        "unary_operators": list(unary),
+        "niterations": count,
+        "random_state": number,
+        "deterministic": True,
+        "parallelism": "serial",
+        "precision": 64,
+        "progress": False,
+        "verbosity": 0,
+        "temp_equation_file": True,
+    }
+    model = pysr.PySRRegressor(**(settings | options))
     # names that SymPy or Julia would take for something else are kept away from the search
     stand_ins = [f"v{i}" for i in range(len(data.inputs))]
     model.fit(data.x, data.y, variable_names=stand_ins)
@@ -131,10 +136,15 @@ def _terms_of(expression: Any) -> dict[Any, float]:
 
 
 def _pysr() -> Any:
+    if importlib.util.find_spec("pysr") is None:
+        raise ImportError(_REMEDY)
     try:
-        import pysr
-    except ImportError as error:
-        raise ImportError(f"{_REMEDY} ({error})") from error
+        # Julia starts before PySR would start it: with -O3, for which every package of the
+        # environment is compiled anew, and with Ctrl-C taken away from Python
+        session.start_juliacall()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="juliacall module already imported")
+            import pysr
     except Exception as error:  # what juliapkg and Julia raise while PySR loads
         raise ImportError(f"{_REMEDY}. Loading them failed: {error}") from error
     return pysr

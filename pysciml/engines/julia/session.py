@@ -94,12 +94,9 @@ def main() -> Any:
 
 def _start() -> Any:
     global _module
-    running = "juliacall" in sys.modules and sys.modules["juliacall"].CONFIG.get("inited")
-    if not running:
+    if not _runs():
         _make_ready()
-        _say("pysciml: starting Julia (5 to 20 s, once per session)")
-    with threads_chosen():
-        juliacall = _import_juliacall()
+    juliacall = start_juliacall()
     try:
         _module = _load(juliacall)
     except juliacall.JuliaError as error:
@@ -108,6 +105,21 @@ def _start() -> Any:
             "`pysciml doctor` shows what is missing",
         ) from None
     return _module
+
+
+def start_juliacall() -> Any:
+    """The module juliacall; its first import starts Julia: here with our threads and signals."""
+    if not _runs():
+        _say("pysciml: starting Julia (5 to 20 s, once per session)")
+    with threads_chosen(), environment.requirements_visible(), warnings.catch_warnings():
+        # both orders of loading are tested here, in loops of solving and back-propagating
+        warnings.filterwarnings("ignore", message="torch was imported before juliacall")
+        import juliacall
+    return juliacall
+
+
+def _runs() -> bool:
+    return "juliacall" in sys.modules and bool(sys.modules["juliacall"].CONFIG.get("inited"))
 
 
 def _make_ready() -> None:
@@ -122,14 +134,6 @@ def _make_ready() -> None:
         env = environment.require()
     if not env.fixed:
         environment.resolve()  # what juliacall would do, with our own requirements in sight
-
-
-def _import_juliacall() -> Any:
-    with warnings.catch_warnings():
-        # both orders of loading are tested here, in loops of solving and back-propagating
-        warnings.filterwarnings("ignore", message="torch was imported before juliacall")
-        import juliacall
-    return juliacall
 
 
 # Where the project knows of no PySciML, our folder is an environment of its own, without manifest:
