@@ -26,7 +26,7 @@ from pysciml.events import (
     Positive,
     PresetTimes,
 )
-from pysciml.jumps import DiscreteProblem, JumpProblem, Reaction
+from pysciml.jumps import DiscreteProblem, Jump, JumpDiffusionProblem, JumpProblem, Reaction
 from pysciml.problems import ODEProblem
 from pysciml.scipy_style import from_scipy
 from pysciml.sensitivity import (
@@ -64,6 +64,8 @@ __all__ = [
     "EnsembleSolution",
     "FitResult",
     "Gradient",
+    "Jump",
+    "JumpDiffusionProblem",
     "JumpProblem",
     "ManifoldProjection",
     "ODEProblem",

@@ -1,4 +1,4 @@
-"""Jump processes from reaction lists, and maps: problems, checked when they are written down."""
+"""Jump processes, alone and in the solution of an equation, and maps: checked when written down."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ import numpy as np
 from pysciml import validation as check
 from pysciml.engines.base import Array
 from pysciml.errors import CaptureError, UnsupportedError
-from pysciml.problems import Problem, Source, check_function
+from pysciml.problems import Problem, Source, binds, check_function, name_of
 
 if TYPE_CHECKING:
     from pysciml.capture import Model
+    from pysciml.capture.jumps import CapturedJumps
 
+MARKS = ("normal", "uniform")
 Species = str | int
 _RATE = "a number >= 0, the name of a parameter, or a function rate(u, p, t)"
 
@@ -63,8 +65,60 @@ class Reaction:
         return f"{_side_text(self.reactants)} -> {_side_text(self.products)}"
 
 
+@dataclass(frozen=True, eq=False)
+class Jump:
+    """A jump in the solution of an ODE or SDE: how often it happens and what it does.
+
+    Parameters
+    ----------
+    rate : number, str, or function rate(u, p, t)
+        How often it happens per unit of time, of the present state: a number, the name of a
+        parameter (`p` is a dict or namedtuple then), or a function, which is captured like a
+        right-hand side. It may depend on t.
+    affect : function affect(u, p, t), or affect(u, p, t, z) with `marks`
+        The state after the jump, of u's shape. It may write into its u and return that.
+    marks : "normal" or "uniform", or list of those, optional
+        Random numbers that the affect takes, drawn anew for each jump: standard normal ones, and
+        uniform ones between 0 and 1. `z` is one number, or a vector for a list.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what came and what was expected.
+    """
+
+    rate: float | str | Callable[..., Any]
+    affect: Callable[..., Any]
+    marks: str | Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", _checked_rate(self.rate))
+        if self.marks is not None and not isinstance(self.marks, str):
+            object.__setattr__(self, "marks", _checked_marks(self.marks))
+        for mark in self.listed_marks:
+            check.as_choice(mark, "marks", MARKS)
+        taken = "u, p, t" if self.marks is None else "u, p, t, z"
+        expected = f"a function affect({taken})"
+        check.require_callable(self.affect, "affect", expected)
+        if not binds(inspect.signature(self.affect), 3 + (self.marks is not None)):
+            raise TypeError(f"affect must be {expected}; got {check.describe(self.affect)}")
+
+    @property
+    def listed_marks(self) -> tuple[str, ...]:
+        """The law of each random number."""
+        if self.marks is None:
+            return ()
+        return (self.marks,) if isinstance(self.marks, str) else tuple(self.marks)
+
+    def __str__(self) -> str:
+        return name_of(self.affect)
+
+
 class JumpProblem(Problem):
-    """A jump process: whole numbers of things that react with each other, one by one.
+    """A jump process, alone or in the solution of an ODE or SDE.
+
+    `JumpProblem(reactions, u0, tspan, p)`: whole numbers of things that react with each other, one
+    by one. `JumpProblem(problem, jumps)`: see `JumpDiffusionProblem`.
 
     Reaction j happens at random times, with the propensity a_j(u, p) per unit of time, and changes
     the state by row j of `stoichiometry`. Methods: "Direct" (exact) and "TauLeaping".
@@ -91,8 +145,6 @@ class JumpProblem(Problem):
     ------
     TypeError, ValueError
         The message names the argument, what came and what was expected.
-    UnsupportedError
-        Jumps were asked for in the solution of another problem (a jump-diffusion).
     """
 
     __slots__ = ()
@@ -104,9 +156,14 @@ class JumpProblem(Problem):
     default_maxiters = 10**9
     _source: _ReactionSource
 
+    def __new__(cls, reactions: Any = None, *args: Any, **keywords: Any) -> Any:
+        in_equation = cls is JumpProblem and isinstance(reactions, Problem)
+        # Python then calls the __init__ of what it is given
+        return super().__new__(JumpDiffusionProblem if in_equation else cls)
+
     def __init__(
         self,
-        reactions: Sequence[Reaction],
+        reactions: Sequence[Reaction] | Problem,
         u0: Any,
         tspan: Any = None,
         p: Any = None,
@@ -117,14 +174,9 @@ class JumpProblem(Problem):
         self._set(u0, tspan, p, names)
         n = self.u0_flat.size
         for i, reaction in enumerate(listed):
-            _check_parameter(reaction.rate, self._p, i)
+            _check_parameter(reaction.rate, self._p, f"reactions[{i}]")
         reactants = tuple(_resolved(each, "reactants", self.names, n) for each in listed)
-        products = tuple(_resolved(each, "products", self.names, n) for each in listed)
-        stoichiometry = np.zeros((len(listed), n))
-        for j, (taken, made) in enumerate(zip(reactants, products, strict=True)):
-            for side, sign in ((made, 1.0), (taken, -1.0)):
-                for species, count in side:
-                    stoichiometry[j, species] += sign * count
+        stoichiometry = np.array([_change(each, self.names, n) for each in listed])
         stoichiometry.setflags(write=False)
         rates = tuple(each.rate for each in listed)
         self._source = _ReactionSource(
@@ -143,6 +195,14 @@ class JumpProblem(Problem):
     def reactants(self) -> tuple[tuple[tuple[int, int], ...], ...]:
         """Of each reaction: the reactants' flat indices, and how many of each."""
         return self._source.f.reactants
+
+    def propensity(self, j: int) -> Model:
+        """The captured propensity of one reaction, of shape (1,)."""
+        store = self.model.compiled
+        if ("propensity", j) not in store:
+            store["propensity", j] = self._source.f.only([j]).capture_beside(self.model)
+        found: Model = store["propensity", j]
+        return found
 
     def _set_u0(self, u0: Array) -> None:
         bad = (u0 < 0.0) | (u0 != np.floor(u0))
@@ -163,6 +223,134 @@ class JumpProblem(Problem):
     def _functions(self) -> str:
         count = len(self.reactions)
         return f"{count} reaction{'s' * (count > 1)}"
+
+
+class JumpDiffusionProblem(JumpProblem):
+    """Jumps in the solution of an ODE or SDE: what `JumpProblem(problem, jumps)` makes.
+
+    Between two jumps the state follows the equation. Jump j happens with the rate of jumps[j] per
+    unit of time, and puts the state where its affect says. The times of the jumps, and the states
+    before and after, are in `sol.events[j]`.
+
+    Parameters
+    ----------
+    problem : ODEProblem or SDEProblem
+        Without events and without a mass matrix; of the times t0 < t1. u0, p, tspan and names are
+        its own, and so is the noise: it is the same with jumps and without.
+    jumps : list of Jump and Reaction
+        A Reaction adds its stoichiometry, whatever the numbers are; its rate constants are those of
+        mass action, too.
+
+    Attributes
+    ----------
+    problem : ODEProblem or SDEProblem
+    jumps : tuple of Jump and Reaction
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what came and what was expected.
+    UnsupportedError
+        There are no jumps in the solution of this kind of problem.
+    """
+
+    __slots__ = ("_equation", "_jumps")
+
+    is_piecewise_constant = False
+    default_maxiters = Problem.default_maxiters
+
+    def __init__(self, problem: Problem, jumps: Sequence[Jump | Reaction]) -> None:
+        _check_equation(problem)
+        listed = _checked_jumps(jumps)
+        self._equation = problem
+        self._source, self.names, self.events = problem._source, problem.names, ()  # type: ignore[assignment]
+        self.tspan = self._checked_tspan(problem.tspan)
+        self.u0, self.u0_flat = problem.u0, problem.u0_flat
+        self._p, self._p_flat = problem._p, problem._p_flat
+        for i, jump in enumerate(listed):
+            _check_parameter(jump.rate, self.p, f"jumps[{i}]")
+        self._jumps = JumpSet(listed, self.names, self.u0.shape)
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        return f"JumpProblem of {check.with_article(self._equation.kind)}"
+
+    @property
+    def problem(self) -> Problem:
+        """The equation, with the present values."""
+        new = self._equation._like()
+        new.tspan, new.u0, new.u0_flat = self.tspan, self.u0, self.u0_flat
+        new._p, new._p_flat = self._p, self._p_flat
+        return new
+
+    @property
+    def jumps(self) -> tuple[Jump | Reaction, ...]:
+        return self._jumps.jumps
+
+    @property
+    def captured_jumps(self) -> CapturedJumps:
+        """Their rates and affects. The first access captures them."""
+        return self._jumps.captured(self.model)
+
+    def _like(self) -> JumpDiffusionProblem:
+        new = super()._like()
+        new._equation, new._jumps = self._equation, self._jumps
+        return new
+
+    def _set_u0(self, u0: Array) -> None:
+        Problem._set_u0(self, u0)
+
+    def __repr__(self) -> str:
+        count = len(self.jumps)
+        return f"JumpProblem({self.problem!r}, {count} jump{'s' * (count > 1)})"
+
+
+class JumpSet:
+    """Jumps with what was captured of them; shared by all that `remake` makes."""
+
+    __slots__ = ("_captured", "jumps", "names", "reactants", "shape")
+
+    def __init__(
+        self,
+        jumps: tuple[Jump | Reaction, ...],
+        names: tuple[str, ...] | None,
+        shape: tuple[int, ...],
+    ) -> None:
+        self.jumps, self.names, self.shape = jumps, names, shape
+        n = math.prod(shape)
+        self.reactants = tuple(
+            _resolved(jump, "reactants", names, n) if isinstance(jump, Reaction) else ()
+            for jump in jumps
+        )
+        for jump in jumps:
+            if isinstance(jump, Reaction):
+                _change(jump, names, n)
+        self._captured: CapturedJumps | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without what was captured."""
+        return type(self), (self.jumps, self.names, self.shape)
+
+    def captured(self, model: Model) -> CapturedJumps:
+        if self._captured is None:
+            from pysciml.capture.jumps import CapturedJumps
+
+            self._captured = CapturedJumps(model, self)
+        return self._captured
+
+    def propensities(self) -> Propensities:
+        rates = tuple(jump.rate for jump in self.jumps)
+        return Propensities(rates, self.reactants, "jumps")
+
+    def affect(self, j: int) -> Callable[..., Any]:
+        """affect(u, p, t) of a jump, or affect(u, p, t, z) with a vector of marks."""
+        jump = self.jumps[j]
+        if isinstance(jump, Reaction):
+            change = _change(jump, self.names, math.prod(self.shape)).reshape(self.shape)
+            return lambda u, p, t: u + change
+        if isinstance(jump.marks, str):
+            return lambda u, p, t, z: jump.affect(u, p, t, z[0])
+        return jump.affect
 
 
 class DiscreteProblem(Problem):
@@ -221,17 +409,39 @@ class Propensities:
         self,
         rates: tuple[float | str | Callable[..., Any], ...],
         reactants: tuple[tuple[tuple[int, int], ...], ...],
+        what: str = "reactions",
+        numbers: Sequence[int] | None = None,
     ) -> None:
         self.rates = rates
         self.reactants = reactants  # of each reaction: flat indices, and how many
+        self.what = what  # they are called, in messages
+        self.numbers = range(len(rates)) if numbers is None else numbers
+
+    def only(self, numbers: Sequence[int]) -> Propensities:
+        """Those of some reactions."""
+        rates = tuple(self.rates[j] for j in numbers)
+        return Propensities(rates, tuple(self.reactants[j] for j in numbers), self.what, numbers)
+
+    def traceable(self) -> Propensities:
+        """With functions that can be traced where they use `math`."""
+        from pysciml.capture.numpy_style import with_traceable_math
+
+        rates = tuple(with_traceable_math(rate) for rate in self.rates)
+        return Propensities(rates, self.reactants, self.what, self.numbers)
+
+    def capture_beside(self, model: Model) -> Model:
+        """The Model of these propensities, of a model's state and parameters."""
+        from pysciml.capture.model import capture_beside
+
+        return capture_beside(self.traceable(), model, "a rate")
 
     def __call__(self, u: Any, p: Any, t: Any) -> list[Any]:
         counts = u.reshape(-1)
         found = []
-        for i, (rate, reactants) in enumerate(zip(self.rates, self.reactants, strict=True)):
+        for i, rate, reactants in zip(self.numbers, self.rates, self.reactants, strict=True):
             if callable(rate):
                 value = rate(u, p, t)
-                _check_one_number(value, i)
+                _check_one_number(value, f"{self.what}[{i}]")
                 found.append(_where_there(value, counts, reactants))
             else:
                 constant = _parameter(p, rate) if isinstance(rate, str) else rate
@@ -262,12 +472,10 @@ class _ReactionSource(Source):
 
     def capture(self) -> Model:
         from pysciml.capture import capture
-        from pysciml.capture.numpy_style import with_traceable_math
 
-        rates = tuple(with_traceable_math(rate) for rate in self.f.rates)
-        traced = Propensities(rates, self.f.reactants)
+        shape = (len(self.f.rates),)
         try:
-            self.model = capture(traced, self.u0, self.p, shape=(len(rates),))
+            self.model = capture(self.f.traceable(), self.u0, self.p, shape=shape)
         except CaptureError as error:
             raise CaptureError(re.sub("^f ", "a rate ", str(error))) from error
         return self.model
@@ -295,18 +503,18 @@ def _where_there(value: Any, counts: Any, reactants: tuple[tuple[int, int], ...]
     return value
 
 
-def _check_one_number(value: Any, i: int) -> None:
+def _check_one_number(value: Any, what: str) -> None:
     shape = tuple(getattr(value, "shape", ()))
     if shape != () or isinstance(value, (list, tuple)):
         got = f"shape {shape}" if shape else f"a {type(value).__name__}"
-        raise CaptureError(f"the rate of reactions[{i}] must return one number, but returned {got}")
+        raise CaptureError(f"the rate of {what} must return one number, but returned {got}")
 
 
 def _parameter(p: Any, name: str) -> Any:
     return p[name] if isinstance(p, dict) else getattr(p, name)
 
 
-def _check_parameter(rate: Any, p: Any, i: int) -> None:
+def _check_parameter(rate: Any, p: Any, what: str) -> None:
     """Refuse the name of a parameter that is not there, or is no single number."""
     if not isinstance(rate, str):
         return
@@ -314,24 +522,19 @@ def _check_parameter(rate: Any, p: Any, i: int) -> None:
     if rate not in known:
         have = f"p has {known}" if known else "p must be a dict or namedtuple that has it"
         raise ValueError(
-            f"reactions[{i}].rate must be the name of a parameter; got {rate!r}: {have}"
+            f"{what}.rate must be the name of a parameter; got {rate!r}: {have}"
             f"{check.did_you_mean(rate, known)}"
         )
     value = _parameter(p, rate)
     if np.ndim(value) != 0 or isinstance(value, dict):
         raise ValueError(
-            f"p[{rate!r}] must be one number, as it is the rate of reactions[{i}]; got "
+            f"p[{rate!r}] must be one number, as it is the rate of {what}; got "
             f"{check.describe(value)}"
         )
 
 
 def _checked_reactions(reactions: Any) -> tuple[Reaction, ...]:
     expected = "a list of Reaction(rate, reactants, products)"
-    if isinstance(reactions, Problem):
-        raise UnsupportedError(
-            f"jumps in the solution of {check.with_article(reactions.kind)} (a jump-diffusion) are "
-            "not in pysciml yet: JumpProblem(reactions, u0, tspan) has jumps alone"
-        )
     if not isinstance(reactions, (list, tuple)):
         raise TypeError(f"reactions must be {expected}; got {check.describe(reactions)}")
     if not reactions:
@@ -340,6 +543,38 @@ def _checked_reactions(reactions: Any) -> tuple[Reaction, ...]:
         if not isinstance(entry, Reaction):
             raise TypeError(f"reactions[{i}] must be a Reaction; got {check.describe(entry)}")
     return tuple(reactions)
+
+
+def _check_equation(problem: Any) -> None:
+    """Refuse a problem in whose solution there are no jumps."""
+    if problem.kind not in ("ODEProblem", "SDEProblem"):
+        raise UnsupportedError(
+            f"there are no jumps in the solution of {check.with_article(problem.kind)}; there are "
+            "in that of an ODEProblem and of an SDEProblem"
+        )
+    if problem.events:
+        raise UnsupportedError("problem must have no events beside its jumps")
+    if getattr(problem, "mass_matrix", None) is not None:
+        raise UnsupportedError("problem must have no mass_matrix: a jump leaves the constraints")
+
+
+def _checked_jumps(jumps: Any) -> tuple[Jump | Reaction, ...]:
+    expected = "a list of Jump(rate, affect) and Reaction(rate, reactants, products)"
+    if not isinstance(jumps, (list, tuple)):
+        raise TypeError(f"jumps must be {expected}; got {check.describe(jumps)}")
+    if not jumps:
+        raise ValueError(f"jumps must be {expected}, with at least one; got an empty list")
+    for i, entry in enumerate(jumps):
+        if not isinstance(entry, (Jump, Reaction)):
+            raise TypeError(f"jumps[{i}] must be a Jump or a Reaction; got {check.describe(entry)}")
+    return tuple(jumps)
+
+
+def _checked_marks(marks: Any) -> tuple[Any, ...]:
+    expected = "'normal' or 'uniform', or a list of those"
+    if not isinstance(marks, (list, tuple)) or not marks:
+        raise TypeError(f"marks must be {expected}; got {check.describe(marks)}")
+    return tuple(marks)
 
 
 def _checked_rate(rate: Any) -> Any:
@@ -385,6 +620,15 @@ def _resolved(
         index = _index_of(species, side, names, n)
         found[index] = found.get(index, 0) + count
     return tuple(found.items())
+
+
+def _change(reaction: Reaction, names: tuple[str, ...] | None, n: int) -> Array:
+    """By how much a reaction changes each of the n entries of the state."""
+    change = np.zeros(n)
+    for side, sign in (("products", 1.0), ("reactants", -1.0)):
+        for species, count in _resolved(reaction, side, names, n):
+            change[species] += sign * count
+    return change
 
 
 def _index_of(species: Species, side: str, names: tuple[str, ...] | None, n: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 import threading
 from collections.abc import Callable
 from functools import cached_property
@@ -295,26 +296,35 @@ def capture_pair(f: Any, g: Any, u0: Array, p: Any, shape: Shape) -> tuple[Model
 
 
 def capture_beside(
-    function: Any, model: Model, what: str, state_shape: tuple[int, ...] | None = None
+    function: Any,
+    model: Model,
+    what: str,
+    state_shape: tuple[int, ...] | None = None,
+    extra: Array | None = None,
 ) -> Model:
     """Trace another function (u, p, t) of a model's state and parameters, with any result.
 
     `what` is what the function is, for messages. `state_shape` is its u's, if not the model's.
+    With `extra`, an example of more numbers, the function is one of (u, p, t, extra), and these
+    numbers are the last ones of its flat parameters.
 
     Raises
     ------
     CaptureError: with the user's line, the reason, and what to write instead.
     """
     p = model.parameters.unflatten(model.p_flat)
+    if extra is not None:
+        p = {"p": p, "extra": extra}
 
     def with_copy(u: Any, p: Any, t: Any) -> Any:  # the function may write into its u
-        return function(u.clone() if isinstance(u, torch.Tensor) else u.copy(), p, t)
+        u = u.clone() if isinstance(u, torch.Tensor) else u.copy()
+        return function(u, p, t) if extra is None else function(u, p["p"], t, p["extra"])
 
     try:
         u = np.zeros(model.state_shape if state_shape is None else state_shape)
         return _capture(with_copy, with_copy, _same, p, u, None)
     except CaptureError as error:
-        raise CaptureError(str(error).replace("f ", f"{what} ", 1)) from error
+        raise CaptureError(re.sub(r"\bf ", f"{what} ", str(error), count=1)) from error
 
 
 def _capture(

@@ -30,7 +30,11 @@ NAMES = tuple(_HOMES)
 _HAVE = {"ODEProblem": NAMES, "SDEProblem": ("native", "julia", "torch")}
 _HAVE |= {"DAEProblem": ("julia",), "DDEProblem": ("julia", "native")}
 _HAVE |= dict.fromkeys(("BVProblem", "TwoPointBVProblem"), ("native", "julia"))
-_HAVE |= dict.fromkeys(("JumpProblem", "DiscreteProblem"), ("native",))
+_HAVE |= {"JumpProblem": ("native", "julia"), "DiscreteProblem": ("native",)}
+_HAVE |= {
+    "JumpProblem of an ODEProblem": ("native", "julia"),
+    "JumpProblem of an SDEProblem": ("julia",),
+}
 _HAVE_EVENTS = ("julia", "native")
 _HAVE_SYMPLECTIC = ("native",)
 

@@ -1,4 +1,4 @@
-"""Straight lines between the ends of a solver's steps: the dense output of an SDE."""
+"""Dense output of random problems: straight lines between steps, and rest between jumps."""
 
 from __future__ import annotations
 
@@ -21,3 +21,14 @@ class Lines:
         theta = ((times - t[left]) / (t[left + 1] - t[left]))[:, None]
         states: Array = (1.0 - theta) * u[left] + theta * u[left + 1]
         return states
+
+
+class Steps:
+    """Constant from each time on, until the next: times (m,) -> states (m, n)."""
+
+    def __init__(self, t: Array, u: Array) -> None:
+        self._t, self._u = t, u
+
+    def __call__(self, times: Array) -> Array:
+        found: Array = self._u[np.searchsorted(self._t, times, side="right") - 1]
+        return found

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib import image
+from scipy import stats
 
 matplotlib.use("Agg")
 
@@ -277,3 +278,40 @@ def test_neural_sde(example):
     assert scores["AR(9)"][0] < scores["AR(2)"][0] < scores["mean of 1700 to 1920"][0]
     assert np.isfinite(scores["latent SDE"]).all()
     assert_picture("neural_sde")
+
+
+def test_gene_bursts(example):
+    """Averages of the path against the gamma distribution, with the errors of independent times."""
+    sol, sample = example("gene_bursts")["main"](["--short"])
+    assert abs(len(sol.events[0].t) - 1200) < 4.0 * np.sqrt(1200)
+    assert abs(sample.mean() - 60.0) < 4.0 * 20.0 * np.sqrt(3.0 / len(sample))
+    assert stats.kstest(sample, "gamma", args=(3.0, 0.0, 20.0)).pvalue > 0.01
+    assert_picture("gene_bursts")
+
+
+def test_stochastic_lorenz(example):
+    """Ito's identities, and the mean of z against a plain Euler-Maruyama method."""
+    found, errors = example("stochastic_lorenz")["main"](["--short"])
+    assert abs(found[0] - 16.0 / 20.0) < 4.0 * errors[0] < 0.5
+    assert abs(found[1]) < 4.0 * errors[1] < 0.5
+    rng, dt, n = np.random.default_rng(0), 1e-3, 300
+    x, y, z = np.array([-8.0, -8.0, 27.0])[:, None] * np.ones(n)
+    total = np.zeros(n)
+    for k in range(20_000):
+        dw = 4.0 * np.sqrt(dt) * rng.standard_normal((3, n))
+        x, y, z = (
+            x + 10.0 * (y - x) * dt + dw[0],
+            y + (x * (28.0 - z) - y) * dt + dw[1],
+            z + (x * y - 8.0 / 3.0 * z) * dt + dw[2],
+        )
+        total += z if k >= 10_000 else 0.0
+    mean = total / 10_000
+    assert abs(found[2] - mean.mean()) < 4.0 * np.hypot(errors[2], mean.std() / np.sqrt(n)) < 0.5
+    assert_picture("stochastic_lorenz")
+
+
+@pytest.mark.julia
+def test_jump_diffusion(example):
+    price, error, exact = example("jump_diffusion")["main"](["--short"])
+    assert (np.abs(price - exact) < 4.0 * error).all() and (error < 0.01).all()
+    assert_picture("jump_diffusion")

@@ -87,10 +87,9 @@ WRONG_CALLS = [
         "reactions[0] must be a Reaction; got the tuple (1.0, {'A': 1}, {})",
     ),
     (
-        lambda: JumpProblem(diffusion, [DECAY]),
+        lambda: sml.solve(JumpProblem(diffusion, [Reaction(1.0, {0: 1})]), engine="native"),
         UnsupportedError,
-        "jumps in the solution of an SDEProblem (a jump-diffusion) are not in pysciml yet: "
-        "JumpProblem(reactions, u0, tspan) has jumps alone",
+        'engine="native" has no JumpProblem of an SDEProblem; engine="julia" has',
     ),
     (jumps(u0=[2.5]), ValueError, "u0 must be whole numbers >= 0; got 2.5"),
     (jumps(u0=[-1]), ValueError, "u0 must be whole numbers >= 0; got -1.0"),
@@ -147,7 +146,8 @@ WRONG_CALLS = [
         rated(lambda u, p, t: 1.0 + t),
         UnsupportedError,
         "a rate depends on t, and Direct takes the propensities to be constant from one jump to "
-        "the next; no engine of pysciml has rates that vary in between yet",
+        "the next. Rates that vary in between are those of jumps in the solution of an equation: "
+        "JumpProblem(ODEProblem(...), [...])",
     ),
     (
         rated(lambda u, p, t: 100.0 * (6.0 - u[0]), products={0: 2}),
@@ -172,14 +172,9 @@ WRONG_CALLS = [
         "'TauLeaping'",
     ),
     (
-        solved(engine="julia"),
-        UnsupportedError,
-        'engine="julia" has no JumpProblem; engine="native" has',
-    ),
-    (
         solved(engine="torch"),
         UnsupportedError,
-        'engine="torch" has no JumpProblem; engine="native" has',
+        'engine="torch" has no JumpProblem; engine="native" and engine="julia" have',
     ),
     (
         solved(alg="TauLeaping", alg_options={"epsilon": 2}),

@@ -108,7 +108,7 @@ function take_trajectories!(
         stop::Ptr{Int}
     )
     f = deepcopy(shared)  # made here: threads that write to neighbouring memory slow each other
-    f.f.poll.stop = stop
+    poll_of(f).stop = stop
     sums, last = zeros(Int, 6), length(batch.codes)
     try
         while (k = Threads.atomic_add!(next, 1)) <= last
@@ -133,7 +133,7 @@ function trajectory!(
             f, own, column(batch.u0, k), column(batch.p, k), t0, t1, CommonSolve.solve!,
             watching(watch_of(own.model, own))
         )
-        return keep!(place, sums, integrator.sol, plan.saveat)
+        return keep!(place, sums, integrator, plan.saveat)
     catch error
         error isa NumericalError && return retcode_index(SciMLBase.ReturnCode.Failure)
         error isa InterruptException || rethrow()
@@ -142,13 +142,19 @@ function trajectory!(
     end
 end
 
-function keep!(place, sums::Vector{Int}, sol, saveat::Vec)
-    whole = sol.retcode == SciMLBase.ReturnCode.Success
-    for (i, (t, state, wanted)) in enumerate(zip(sol.t, sol.u, saveat))
+"States to `place` and the work to `sums`. The retcode's index."
+function keep!(place, sums::Vector{Int}, integrator, saveat::Vec)
+    (; t, u, stats, retcode) = integrator.sol
+    keep_states!(place, t, u, saveat, retcode)
+    sums .+= (stats.nf, stats.njacs, stats.nw, stats.nsolve, stats.naccept, stats.nreject)
+    return retcode_index(retcode)
+end
+
+function keep_states!(place, times::Vec, states::Vector, saveat::Vec, retcode)
+    whole = retcode == SciMLBase.ReturnCode.Success
+    for (i, (t, state, wanted)) in enumerate(zip(times, states, saveat))
         # where a solve stopped early is saved, too; a fixed step gets to its times by rounding
         (whole || isapprox(t, wanted; rtol = 1e-12)) && copyto!(view(place, :, i), state)
     end
-    stats = sol.stats
-    sums .+= (stats.nf, stats.njacs, stats.nw, stats.nsolve, stats.naccept, stats.nreject)
-    return retcode_index(sol.retcode)
+    return nothing
 end

@@ -129,6 +129,9 @@ problem_of(f::ODEFunction, ::AbstractModel, u0::Vec, p::Vec, t0::Float64, t1::Fl
 "Keyword options of `init` that only its kind of problem has."
 own_options(::ODEFunction, ::AbstractModel) = (;)
 
+"By which a solve with it is stopped."
+poll_of(f) = f.f.poll
+
 "What looks for events in a run, if there are any."
 watch_of(::AbstractModel, ::Plan) = nothing
 

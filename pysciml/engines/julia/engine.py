@@ -45,6 +45,9 @@ _CLASSES = {
     "DAEProblem": ("pysciml.engines.julia.dae", "ImplicitModel"),
     "DDEProblem": ("pysciml.engines.julia.delay", "DelayedModel"),
     "SDEProblem": ("pysciml.engines.julia.stochastic", "StochasticModel"),
+    "JumpProblem": ("pysciml.engines.julia.jumps", "ReactionModel"),
+    "JumpProblem of an ODEProblem": ("pysciml.engines.julia.jump_diffusion", "JumpDiffusionModel"),
+    "JumpProblem of an SDEProblem": ("pysciml.engines.julia.jump_diffusion", "JumpDiffusionModel"),
 }
 
 
@@ -82,10 +85,14 @@ class JuliaEngine:
         """
         if kind == "DAEProblem":
             return IMPLICIT
-        if kind == "SDEProblem":
+        if kind in ("SDEProblem", "JumpProblem of an SDEProblem"):
             from pysciml.engines.julia.stochastic import schemes
 
             return tuple(schemes())
+        if kind == "JumpProblem":
+            from pysciml.engines.julia.jumps import NAMES
+
+            return NAMES
         if session.started():
             return tuple(str(name) for name in session.module().algorithm_names())
         return tuple(sorted(known_algorithms() - {*IMPLICIT}))
@@ -110,7 +117,7 @@ class JuliaEngine:
         """Solve a batch of an ensemble in Julia's threads or processes; see `ManyEngine`.
 
         Each trajectory is the one that `solve` gives, to the last bit. Kinds of problems other
-        than ODEs and SDEs are solved one by one.
+        than ODEs, SDEs and those with jumps are solved one by one.
         """
         ensemble.check_distributed(how, problem, options)
         if problem.kind not in ensemble.KINDS:

@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from pysciml.engines.julia.model import JuliaModel
     from pysciml.problems import Problem
 
-KINDS = ("ODEProblem", "SDEProblem")  # that threads solve
+# that threads solve
+KINDS = (
+    "ODEProblem",
+    "SDEProblem",
+    "JumpProblem",
+    "JumpProblem of an ODEProblem",
+    "JumpProblem of an SDEProblem",
+)
 DISTRIBUTED = "EnsembleDistributed"
 _EXTENSION = "PySciMLDistributedExt"
 

@@ -99,6 +99,10 @@ class JuliaModel:
         found: Array = problem.u0_flat
         return found
 
+    def prepared(self, alg: str | None, options: SolveOptions) -> tuple[str | None, SolveOptions]:
+        """The method's name and the options that Julia is asked for; refuses what does not fit."""
+        return alg, options
+
     def plan(self, alg: str | None, options: SolveOptions) -> Plan:
         """The prepared solve for a method and options, kept for the next time."""
         return self.kept(key(alg, options), lambda: self._new_plan(alg, options))

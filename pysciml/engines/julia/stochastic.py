@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pysciml.engines.base import RawSolution, SolveOptions
+from pysciml.engines.base import Array, RawSolution, SolveOptions
 from pysciml.engines.julia import environment, session
 from pysciml.engines.julia.methods import refused
 from pysciml.engines.julia.model import JuliaModel, Plan, address, key
@@ -122,6 +122,11 @@ class StochasticModel(JuliaModel):
             (key(alg, options), options.save_noise), lambda: self._stochastic_plan(alg, options)
         )
 
+    def prepared(self, alg: str | None, options: SolveOptions) -> tuple[str, SolveOptions]:
+        name, found = _checked(self._problem, alg, options)
+        self._compile_noise(name)
+        return name, _asked(options, options.adaptive and all(each.adaptive for each in found))
+
     def solve_by(
         self, problem: Any, alg: str | None, options: SolveOptions, full: bool
     ) -> RawSolution:
@@ -131,15 +136,17 @@ class StochasticModel(JuliaModel):
         stream = options.seed, options.trajectory
         raw, outcome = self.run(plan.handle, problem, plan, full, stream)
         if options.save_noise:
-            raw.noise = np.empty((len(raw.t), *problem.noise_shape))
-            self._extension.wiener_b(outcome, address(raw.noise))
-        return _kept(raw, options) if options.dense else raw
+            raw.noise = self.noise_of(outcome, len(raw.t))
+        return kept(raw, options) if options.dense else raw
+
+    def noise_of(self, outcome: Any, points: int) -> Array:
+        """The Wiener processes at the times that were saved."""
+        noise = np.empty((points, *self._problem.noise_shape))
+        self._extension.wiener_b(outcome, address(noise))
+        return noise
 
     def _stochastic_plan(self, alg: str | None, options: SolveOptions) -> Plan:
-        name, found = _checked(self._problem, alg, options)
-        self._compile_noise(name)
-        adaptive = options.adaptive and all(scheme.adaptive for scheme in found)
-        plan = self._new_plan(name, _asked(options, adaptive))
+        plan = self._new_plan(*self.prepared(alg, options))
         # what Julia leaves behind is what the noise is read from
         return replace(plan, dense=options.save_noise)
 
@@ -196,12 +203,13 @@ def _asked(options: SolveOptions, adaptive: bool) -> SolveOptions:
     return replace(asked, saveat=None, save_everystep=True, save_idxs=None)
 
 
-def _kept(raw: RawSolution, options: SolveOptions) -> RawSolution:
+def kept(raw: RawSolution, options: SolveOptions) -> RawSolution:
     """What was asked for, out of every step."""
     t, u = raw.t, raw.u
     rows = np.arange(len(t))
     if options.saveat is not None:
-        rows = np.searchsorted(t, options.saveat[options.saveat <= t[-1]])
+        # of two states at one time, that before a jump and that after, the second
+        rows = np.searchsorted(t, options.saveat[options.saveat <= t[-1]], side="right") - 1
     elif not options.save_everystep:
         rows = rows[[0, -1]]
     columns = slice(None) if options.save_idxs is None else options.save_idxs

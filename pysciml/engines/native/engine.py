@@ -23,7 +23,7 @@ from pysciml.engines.base import (
 )
 from pysciml.engines.batches import solve_each
 from pysciml.errors import UnsupportedError
-from pysciml.jumps import DiscreteProblem, JumpProblem
+from pysciml.jumps import DiscreteProblem, JumpDiffusionProblem, JumpProblem
 from pysciml.stochastic import SDEProblem
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class NativeEngine:
 
         if kind is None:
             return (*methods.NAMES, *of_sdes.NAMES, *of_jumps.NAMES, *of_bvps.NAMES)
-        if kind == "ODEProblem":
+        if kind in ("ODEProblem", "JumpProblem of an ODEProblem"):
             return methods.NAMES
         if kind == "DDEProblem":
             return methods.EXPLICIT_NAMES
@@ -89,7 +89,8 @@ class NativeEngine:
         same whatever the method, the tolerances and saveat, and so it is without dt, where it is
         that of tspan's length as dt. Times of saveat end a step, where it would otherwise not end.
 
-        For a JumpProblem, None is Direct, whose path belongs to the seed alone.
+        For a JumpProblem, None is Direct, whose path belongs to the seed alone. Jumps in the
+        solution of an ODE are found as events: each of them is a solve of its own.
 
         For a BVProblem, None is Collocation, whose first steps are of the length `dt`; "Shooting"
         takes a method for its initial value problems, "Shooting(Vern7)".
@@ -104,6 +105,10 @@ class NativeEngine:
             from pysciml.engines.native.stochastic import drive
 
             return drive.solve(problem, alg, options)
+        if isinstance(problem, JumpDiffusionProblem):
+            from pysciml.engines.native import jump_diffusion
+
+            return jump_diffusion.solve(self, problem, alg, options)
         if isinstance(problem, (JumpProblem, DiscreteProblem)):
             from pysciml.engines.native import jumps
 
@@ -145,12 +150,12 @@ class NativeEngine:
             from pysciml.engines.native.stochastic import drive
 
             return drive.solve_many(problem, alg, options, batch, out, stop)
+        if isinstance(problem, (BVProblem, DDEProblem, JumpDiffusionProblem)):
+            return solve_each(self, problem, alg, options, batch, out, stop)
         if isinstance(problem, (JumpProblem, DiscreteProblem)):
             from pysciml.engines.native import jumps
 
             return jumps.solve_many(problem, alg, options, batch, out, stop)
-        if isinstance(problem, (BVProblem, DDEProblem)):
-            return solve_each(self, problem, alg, options, batch, out, stop)
         from pysciml.engines.native import ensemble
 
         if alg is None:

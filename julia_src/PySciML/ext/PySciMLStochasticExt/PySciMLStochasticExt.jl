@@ -11,7 +11,7 @@ using PrecompileTools: PrecompileTools
 using PySciML: PySciML, AbstractModel, Body, DenseJac, Model, Outcome, RHS, Vec
 using Random: Xoshiro
 using SciMLBase: FullSpecialize, SDEFunction, SDEProblem
-using StochasticDiffEqCore: StochasticCompositeAlgorithm
+using StochasticDiffEqCore: SDEIntegrator, StochasticCompositeAlgorithm
 
 include("methods.jl")
 include("model.jl")

@@ -63,6 +63,9 @@ end
 PySciML.own_options(::SDEFunction, seeded::SeededModel) =
     (; seeded.model.save_noise, seeded.rng)
 
+# the noise of the first step is drawn, and what is between its ends does not matter
+PySciML.cut_first_step!(::SDEIntegrator) = nothing
+
 """
     wiener!(outcome, out)
 

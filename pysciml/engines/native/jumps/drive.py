@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pysciml.capture.program import Program
 from pysciml.engines.base import Array, Batch, RawBatch, RawSolution, SolveOptions, Stats
+from pysciml.engines.jumps import check_options, kept
+from pysciml.engines.lines import Steps
 from pysciml.engines.native import common as c
 from pysciml.engines.native.batch import (
     AT_COUNT,
@@ -23,7 +24,7 @@ from pysciml.engines.native.batch import (
 )
 from pysciml.engines.native.jumps import common as s
 from pysciml.engines.native.jumps import loop
-from pysciml.engines.native.jumps.methods import DIRECT, check_options, epsilon_of, find
+from pysciml.engines.native.jumps.methods import DIRECT, LEAPING, epsilon_of, find
 from pysciml.engines.native.run import (
     RETCODES,
     Loop,
@@ -32,7 +33,6 @@ from pysciml.engines.native.run import (
     parameters_of,
     resized,
 )
-from pysciml.errors import UnsupportedError
 from pysciml.jumps import DiscreteProblem, JumpProblem
 
 _FIRST_ROOM = 256  # rows of every step's output, before anything is known
@@ -95,12 +95,7 @@ class JumpDrive(Loop):
     ) -> None:
         self.problem, self.options = problem, options
         self.name = find(problem, alg)
-        check_options(problem, self.name, options)
-        if isinstance(problem, JumpProblem) and _reads_time(problem.model.f):
-            raise UnsupportedError(
-                f"a rate depends on t, and {self.name} takes the propensities to be constant from "
-                "one jump to the next; no engine of pysciml has rates that vary in between yet"
-            )
+        check_options(problem, self.name, self.name == LEAPING, options)
         space = self.space = _Workspace(problem, self.name)
         fl, it = space.fl, space.it
         fl[c.F_T], fl[s.F_END] = problem.tspan
@@ -172,9 +167,9 @@ class JumpDrive(Loop):
         rows = int(it[c.I_NOUT] if self.every else it[c.I_SAVE])
         t = (self.t if self.every else self.saveat)[:rows]
         u = self.u.reshape(-1, self._width)[:rows]
-        interpolate = _Steps(t, u) if options.dense else None
+        interpolate = Steps(t, u) if options.dense else None
         if options.dense:
-            t, u = self._kept(t, u)
+            t, u = kept(t, u, options)
         if code != c.DONE and not message:
             message = self._why(code)
         return RawSolution(
@@ -186,16 +181,6 @@ class JumpDrive(Loop):
             interpolate=interpolate,
             message=message,
         )
-
-    def _kept(self, t: Array, u: Array) -> tuple[Array, Array]:
-        """What the user asked for, out of every step."""
-        options = self.options
-        if options.saveat is not None:
-            times = options.saveat[options.saveat <= t[-1]]
-            t, u = times, _Steps(t, u)(times)
-        elif not options.save_everystep:
-            t, u = t[[0, -1]], u[[0, -1]]
-        return t, u if options.save_idxs is None else u[:, options.save_idxs]
 
     def _why(self, code: int) -> str:
         """Where it stopped, the likely cause, what to try."""
@@ -217,17 +202,6 @@ class JumpDrive(Loop):
         return where + "The next state is not finite: check f and p at the last state."
 
 
-class _Steps:
-    """Constant from each time on, until the next: times (m,) -> states (m, n)."""
-
-    def __init__(self, t: Array, u: Array) -> None:
-        self._t, self._u = t, u
-
-    def __call__(self, times: Array) -> Array:
-        found: Array = self._u[np.searchsorted(self._t, times, side="right") - 1]
-        return found
-
-
 def orders_of(problem: JumpProblem) -> Array:
     """How fast propensities change with each species, for tau-leaping: (2, n), flat.
 
@@ -246,14 +220,3 @@ def orders_of(problem: JumpProblem) -> Array:
                 if orders[0, species] < 2:
                     orders[:, species] = 2, 1
     return orders.reshape(-1)
-
-
-def _reads_time(program: Program) -> bool:
-    """Whether the time is among what the output is computed from."""
-    seen, left = set(), [program.output]
-    while left:
-        at = left.pop()
-        if at not in seen:
-            seen.add(at)
-            left.extend(program.nodes[at].args)
-    return program.inputs[program.input_names.index("t")] in seen

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from pysciml.engines.base import SolveOptions
 from pysciml.engines.native.methods import refuse_unknown
 from pysciml.errors import UnsupportedError
@@ -18,8 +16,6 @@ _ELSEWHERE = (
     "SimpleTauLeaping CaoTauLeaping"
 ).split()
 _EPSILON = 0.03  # what Cao et al. advise
-# Options of a solve without a meaning for exact jumps and for maps.
-_OF_STEPS = ("dt", "dtmax", "tstops", "save_noise")
 
 
 def find(problem: JumpProblem | DiscreteProblem, alg: str | None) -> str:
@@ -49,16 +45,3 @@ def epsilon_of(name: str, options: SolveOptions) -> float:
     if not 0.0 < epsilon < 1.0:
         raise ValueError(f"epsilon must be {expected}; got {epsilon}")
     return epsilon
-
-
-def check_options(problem: JumpProblem | DiscreteProblem, name: str, options: SolveOptions) -> None:
-    """Refuse what has no meaning for the method."""
-    for option in _OF_STEPS[name == LEAPING :]:
-        if getattr(options, option) not in (None, False):
-            raise ValueError(f"{option} has no meaning for {name}, which makes no time steps")
-    if options.events:
-        raise UnsupportedError(f"there are no events for a {problem.kind}, only for ODEProblem")
-    if isinstance(problem, DiscreteProblem) and options.saveat is not None:
-        broken = options.saveat[options.saveat != np.floor(options.saveat)]
-        if broken.size:
-            raise ValueError(f"saveat must be whole numbers for a DiscreteProblem; got {broken[0]}")
