@@ -29,10 +29,12 @@ NAMES = tuple(_HOMES)
 #: The engines that have each kind of problem, the one that "auto" takes first.
 _HAVE = {"ODEProblem": NAMES, "SDEProblem": ("native", "julia", "torch")}
 _HAVE |= {"DAEProblem": ("julia",), "DDEProblem": ("julia", "native")}
-_HAVE |= dict.fromkeys(("BVProblem", "TwoPointBVProblem"), ("native", "julia"))
+_HAVE |= dict.fromkeys(
+    ("BVProblem", "TwoPointBVProblem", "SteadyStateProblem"), ("native", "julia")
+)
 _HAVE |= dict.fromkeys(("JumpProblem", "DiscreteProblem"), ("native",))
 _HAVE_EVENTS = ("julia", "native")
-_HAVE_SYMPLECTIC = ("native",)
+_HAVE_SYMPLECTIC = ("native", "julia")
 
 _log = logging.getLogger("pysciml")
 _loaded: dict[str, Engine] = {}
