@@ -21,10 +21,13 @@ class DynamicalODEProblem(JoinedODEProblem):
 
     Its state, `problem.u0`, is v0 above u0, of shape (2, *u0.shape), as SciML orders them: of a
     solution, `sol.u[:, 0]` is v over time and `sol.u[:, 1]` is u. Any method for an `ODEProblem`
-    solves it, and events, losses and `remake` have this state. The native engine's symplectic
-    methods take it when it is separable, f1 independent of v and f2 of u: "SymplecticEuler",
-    "VelocityVerlet", "VerletLeapfrog", "Ruth3", "McAte4", "CandyRoz4", "Yoshida6", "KahanLi6",
-    "KahanLi8", with a fixed step `dt`. Their gradients are exact, too.
+    solves it, and events, losses and `remake` have this state. Symplectic methods take it when it
+    is separable, f1 independent of v and f2 of u, with a fixed step `dt`: natively
+    "SymplecticEuler", "VelocityVerlet", "VerletLeapfrog", "Ruth3", "McAte4", "CandyRoz4",
+    "Yoshida6", "KahanLi6", "KahanLi8", whose gradients are exact, too; on Julia these but "McAte4",
+    and "LeapfrogDriftKickDrift", "PseudoVerletLeapfrog", "McAte2", "McAte3", "McAte8", "SofSpa10".
+    There they have no gradients, what is saved inside a step is interpolated, and only
+    "SymplecticEuler", the Verlet methods and "LeapfrogDriftKickDrift" take functions of t.
 
     Parameters
     ----------
@@ -67,7 +70,11 @@ class SecondOrderODEProblem(DynamicalODEProblem):
     """An initial value problem of second order, u'' = f(u', u, p, t), u'(t0) = du0, u(t0) = u0.
 
     It is the `DynamicalODEProblem` with v = u': of a solution, `sol.u[:, 0]` is u' over time and
-    `sol.u[:, 1]` is u. It is separable where f does not depend on u'.
+    `sol.u[:, 1]` is u. It is separable where f does not depend on u'. Then Julia's Nystrom methods
+    take it, which have half the stages: "DPRKN6", "DPRKN8", "DPRKN12", "ERKN4", "ERKN5", "ERKN7",
+    ... with steps of their own choice, "Nystrom4VelocityIndependent", "IRKN3", "IRKN4", ... with
+    fixed ones; "FineRKN4", "FineRKN5" and "Nystrom4" also take an f of u'. "VelocityVerlet" on
+    Julia is for this problem only.
 
     Parameters
     ----------

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pysciml import validation as check
 from pysciml.events import Event
 from pysciml.joined import JoinedODEProblem, both_in_place
 
+if TYPE_CHECKING:
+    from pysciml.capture import Model
+
 
 class SplitODEProblem(JoinedODEProblem):
     """An initial value problem of two terms, du/dt = f1(u, p, t) + f2(u, p, t) with u(t0) = u0.
 
-    Every engine solves it by any of its methods as the `ODEProblem` of the sum. Methods that treat
-    the terms differently (implicit f1, explicit f2: "KenCarp4", ...) are not on the native engine.
+    Every engine solves it by any of its methods as the `ODEProblem` of the sum. On Julia there are
+    methods that treat the terms differently: implicit f1 and explicit f2 by "KenCarp3", "KenCarp4",
+    "KenCarp47", "KenCarp5", "KenCarp58", "ARS343", ..., and with a fixed step `dt` by "IMEXEuler",
+    "SBDF2", "SBDF3", "SBDF4", "CNAB2", "CNLF2"; where f1 is a matrix times u, its exponential by
+    "ETDRK4", "HochOst4", "LawsonEuler", ... (fixed step). Gradients are those of the sum, by
+    methods that take it, "KenCarp4" among them.
 
     Parameters
     ----------
@@ -45,6 +52,17 @@ class SplitODEProblem(JoinedODEProblem):
     ) -> None:
         join = _sum_in_place if both_in_place(f1, f2, "u", "p", "t") else _sum
         self._join(join, (f1, f2), check.as_state(u0), tspan, p, names, events)
+
+    @property
+    def terms(self) -> tuple[Model, Model]:
+        """f1 and f2, captured each on its own."""
+        from pysciml.capture import capture
+
+        source, kept = self._source, self.model.compiled
+        if "terms" not in kept:
+            kept["terms"] = tuple(capture(f, source.u0, source.p) for f in source.functions)
+        found: tuple[Model, Model] = kept["terms"]
+        return found
 
 
 def _sum(f1: Callable[..., Any], f2: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from pysciml import engines
 from pysciml import validation as check
-from pysciml.engines.base import SUCCESSFUL, Array, SolveOptions, Stats
+from pysciml.engines.base import SUCCESSFUL, Array, RawSolution, SolveOptions, Stats
 from pysciml.engines.batches import added
 from pysciml.errors import SolveError, UnsupportedError
 from pysciml.problems import ODEProblem, Problem, Source, check_function
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _FOREVER = (0.0, math.inf)
 _ROOTFIND = "SSRootfind"
 _DYNAMIC = "DynamicSS"
+_FOLLOWED_BY = "Rodas5P"
 _LATEST = 1e100  # where an integration ends that has found no steady state
 _SINGULAR = 1e13  # condition number of a Jacobian from which its inverse says nothing
 _MAXITERS = 100_000
@@ -34,12 +35,18 @@ class SteadyStateProblem(Problem):
     `solve(prob, alg)` finds one and returns a `SteadyStateSolution`; `gradient(prob, loss)`
     differentiates a loss of it by the implicit function theorem. `alg` is
 
-    - "DynamicSS", or with a method of the native engine's, "DynamicSS(Rodas5P)": follows the flow
-      from u0 until |f| <= abstol + reltol |u| (Euclidean norms), so it finds a stable state;
-    - "SSRootfind": SciPy's hybrid Powell method with the captured Jacobian, from u0; quick and to
-      rounding errors, but the state it finds need not be stable, nor the one near u0;
+    - "DynamicSS", or with a method for ODEs of the engine's, "DynamicSS(Rodas5P)": follows the flow
+      from u0 until |f| <= abstol + reltol |u| (Euclidean norms), so it finds a stable state. On
+      Julia this is SteadyStateDiffEq's, whose test is |f| <= abstol or |f| <= reltol |u + f|;
+    - "SSRootfind": looks for a root from u0 with the captured Jacobian; quick and to rounding
+      errors, but the state it finds need not be stable, nor the one near u0. Natively this is
+      SciPy's hybrid Powell method, on Julia NonlinearSolve's TrustRegion, or by name
+      "SSRootfind(NewtonRaphson)", "SSRootfind(LevenbergMarquardt)", "SSRootfind(Broyden)",
+      "SSRootfind(PseudoTransient)", "SSRootfind(RobustMultiNewton)", "SSRootfind(DFSane)", ...;
     - None: the first, then the second from where that ends, unless the Jacobian is singular there,
       as it is where something is conserved.
+
+    The engine is "native" unless `engine="julia"` is asked for.
 
     Parameters
     ----------
@@ -142,6 +149,10 @@ class _System:
         jac = self._compiled("jac", self.n * self.n)
         return jac(u, self.problem.p_flat, 0.0).reshape(self.n, self.n)
 
+    def is_singular(self, u: Array) -> bool:
+        """Whether the Jacobian is, to rounding."""
+        return not np.linalg.cond(self.jacobian(u.reshape(-1)), 1) < _SINGULAR
+
     def pull_p(self, u: Array, w: Array) -> Array:
         """(n_p,), the transpose of df/dp times w."""
         n_p = self.problem.p_flat.size
@@ -169,22 +180,26 @@ def solve_steady(
     raise_on_failure: Any,
 ) -> SteadyStateSolution:
     """`solve` of a SteadyStateProblem."""
-    engines.check_name(engine)
-    if engine not in ("auto", "native"):
-        raise UnsupportedError(f'engine="{engine}" has no SteadyStateProblem; engine="native" has')
-    abstol, reltol = check.as_positive(abstol, "abstol"), check.as_positive(reltol, "reltol")
-    most = _MAXITERS if maxiters is None else check.as_count(maxiters, "maxiters")
+    search = _SEARCHES[engines.for_problem(engine, problem, ()).name]
+    options = SolveOptions(
+        abstol=check.as_positive(abstol, "abstol"),
+        reltol=check.as_positive(reltol, "reltol"),
+        maxiters=_MAXITERS if maxiters is None else check.as_count(maxiters, "maxiters"),
+        save_everystep=False,
+        dense=False,
+    )
     must_succeed = check.as_flag(raise_on_failure, "raise_on_failure")
-    inner = _inner_method(alg)
-    system = _System(problem)
-    if inner is None:
-        found = _rootfind(system, problem.u0_flat, abstol, reltol, most)
+    name, method = _parsed(alg)
+    by = search(_System(problem), options)
+    if name == _ROOTFIND:
+        found = by.rootfind(method, problem.u0_flat)
     else:
-        found = _follow(system, inner, abstol, reltol, most)
-        if alg is None and found.success and not _is_singular(system.jacobian(found.u.reshape(-1))):
-            found = _polished(system, found, abstol, reltol, most)
+        found = by.follow(method or _FOLLOWED_BY)
+        if alg is None and found.success and not by.system.is_singular(found.u):
+            found = _polished(by, found)
     if must_succeed and not found.success:
-        hint = f' No flow ends in an unstable one; "{_ROOTFIND}" may find it.' if inner else ""
+        hint = f' No flow ends in an unstable one; "{_ROOTFIND}" may find it.'
+        hint = "" if name == _ROOTFIND else hint
         raise SolveError(f"{found.alg} found no steady state: {found.message}{hint}", found)
     return found
 
@@ -195,26 +210,22 @@ def steady_pullback(problem: SteadyStateProblem, u: Array, by_u: Array) -> Array
     By the implicit function theorem, f(u(p), p) = 0 gives J du/dp = -df/dp.
     """
     system = _System(problem)
-    jacobian = system.jacobian(u)
-    if _is_singular(jacobian):
+    if system.is_singular(u):
         raise ValueError(
             "the Jacobian is singular at the steady state, so p alone does not fix it: where "
             "something is conserved, put that in f in the place of one of its entries"
         )
-    return -system.pull_p(u, np.linalg.solve(jacobian.T, by_u))
+    return -system.pull_p(u, np.linalg.solve(system.jacobian(u).T, by_u))
 
 
-def _inner_method(alg: str | None) -> str | None:
-    """The method that follows the flow; None for root-finding."""
-    if alg is None:
-        return "Rodas5P"
-    name = alg.replace("()", "").replace(" ", "")
-    if name == _ROOTFIND:
-        return None
-    if name == _DYNAMIC:
-        return "Rodas5P"
-    if name.startswith(f"{_DYNAMIC}(") and name.endswith(")"):
-        return name[len(_DYNAMIC) + 1 : -1]
+def _parsed(alg: str | None) -> tuple[str, str | None]:
+    """The kind of search, and the method for it if one is named."""
+    name = (alg or _DYNAMIC).replace("()", "").replace(" ", "")
+    for kind in (_ROOTFIND, _DYNAMIC):
+        if name == kind:
+            return kind, None
+        if name.startswith(f"{kind}(") and name.endswith(")"):
+            return kind, name[len(kind) + 1 : -1]
     known = (_ROOTFIND, _DYNAMIC, f"{_DYNAMIC}(Rodas5P)")
     raise ValueError(
         f'alg must be "{_ROOTFIND}", "{_DYNAMIC}" or "{_DYNAMIC}(method)" for a '
@@ -222,36 +233,95 @@ def _inner_method(alg: str | None) -> str | None:
     )
 
 
-def _follow(
-    system: _System, method: str, abstol: float, reltol: float, maxiters: int
-) -> SteadyStateSolution:
-    """Integrate until the steady state."""
-    problem = system.problem
-    flow = _flow(problem.model).at(problem.u0_flat, np.append(problem.p_flat, [abstol, reltol]))
-    options = SolveOptions(
-        abstol=abstol,
-        reltol=reltol,
-        maxiters=maxiters,
-        save_everystep=False,
-        dense=False,
-        events=flow.events,
-    )
-    raw = engines.get("native").solve(flow, method, options)
-    u, retcode, message = raw.u[-1], raw.retcode, raw.message
-    if retcode == "Terminated":
-        retcode = "Success"
-    elif retcode == "Success":
-        retcode, message = "Failure", f"the flow has found none by t = {_LATEST:g}"
-    shape = problem.u0.shape
-    return SteadyStateSolution(
-        u.reshape(shape),
-        system.f(u).reshape(shape),
-        retcode,
-        f"{_DYNAMIC}({raw.alg})",
-        raw.stats,
-        problem,
-        message,
-    )
+class _Search:
+    """How an engine looks for a steady state."""
+
+    def __init__(self, system: _System, options: SolveOptions) -> None:
+        self.system = system
+        self.options = options
+
+    def follow(self, method: str) -> SteadyStateSolution:
+        """Integrate until the steady state."""
+        raise NotImplementedError
+
+    def rootfind(self, method: str | None, start: Array) -> SteadyStateSolution:
+        """Find a root. It is as exact as f is; the tolerances judge the residual."""
+        raise NotImplementedError
+
+    def _is_small(self, resid: Array, u: Array) -> bool:
+        most = self.options.abstol + self.options.reltol * np.linalg.norm(u)
+        return bool(np.linalg.norm(resid) <= most)
+
+    def _found(
+        self, u: Array, retcode: str, alg: str, stats: Stats, message: str
+    ) -> SteadyStateSolution:
+        problem, shape = self.system.problem, self.system.problem.u0.shape
+        resid = self.system.f(u).reshape(shape)
+        return SteadyStateSolution(u.reshape(shape), resid, retcode, alg, stats, problem, message)
+
+
+class _NativeSearch(_Search):
+    """By a compiled test after each step of the flow; by SciPy's MINPACK."""
+
+    def follow(self, method: str) -> SteadyStateSolution:
+        problem, options = self.system.problem, self.options
+        p = np.append(problem.p_flat, [options.abstol, options.reltol])
+        flow = _flow(problem.model).at(problem.u0_flat, p)
+        raw = engines.get("native").solve(flow, method, replace(options, events=flow.events))
+        retcode, message = raw.retcode, raw.message
+        if retcode == "Terminated":
+            retcode = "Success"
+        elif retcode == "Success":
+            retcode, message = "Failure", f"the flow has found none by t = {_LATEST:g}"
+        return self._found(raw.u[-1], retcode, f"{_DYNAMIC}({raw.alg})", raw.stats, message)
+
+    def rootfind(self, method: str | None, start: Array) -> SteadyStateSolution:
+        from scipy.optimize import root
+
+        if method is not None:
+            raise UnsupportedError(
+                f'"{_ROOTFIND}({method})" is not in the native engine, whose "{_ROOTFIND}" is '
+                'SciPy\'s hybrid Powell method; the methods of NonlinearSolve need engine="julia"'
+            )
+        system = self.system
+        options = {"xtol": 1e-13, "maxfev": self.options.maxiters}
+        found = root(system.f, start, jac=system.jacobian, method="hybr", options=options)
+        u = np.asarray(found.x, dtype=float)
+        # 4 and 5: no more progress, as happens at a root, within rounding errors
+        ended = found.success or found.status in (4, 5)
+        success = ended and self._is_small(system.f(u), u)
+        retcode = "Success" if success else "ConvergenceFailure"
+        message = "" if success else " ".join(str(found.message).split())
+        stats = Stats(nf=int(found.nfev), njacs=int(found.njev))
+        return self._found(u, retcode, _ROOTFIND, stats, message)
+
+
+class _JuliaSearch(_Search):
+    """By SteadyStateDiffEq and NonlinearSolve."""
+
+    def follow(self, method: str) -> SteadyStateSolution:
+        raw = self._solve(self.system.problem, f"{_DYNAMIC}({method})")
+        return self._found(raw.u[-1], raw.retcode, raw.alg, raw.stats, raw.message)
+
+    def rootfind(self, method: str | None, start: Array) -> SteadyStateSolution:
+        from pysciml.engines.julia.steady import ROOT_FINDERS
+
+        problem = self.system.problem.at(start, self.system.problem.p_flat)
+        raw = self._solve(problem, f"{_ROOTFIND}({method or ROOT_FINDERS[0]})")
+        u, retcode, message = raw.u[-1], raw.retcode, raw.message
+        resid = self.system.f(u)
+        if self._is_small(resid, u):  # it may have stalled, as happens at a root
+            retcode, message = "Success", ""
+        elif retcode == "Success":
+            size = np.linalg.norm(resid)
+            retcode, message = "ConvergenceFailure", f"it ended where |f| is {size:.3g}"
+        return self._found(u, retcode, raw.alg, raw.stats, message)
+
+    def _solve(self, problem: SteadyStateProblem, alg: str) -> RawSolution:
+        return engines.get("julia").solve(problem, alg, self.options)
+
+
+_SEARCHES: dict[str, type[_Search]] = {"native": _NativeSearch, "julia": _JuliaSearch}
 
 
 def _flow(model: Model) -> ODEProblem:
@@ -276,42 +346,9 @@ def _flow(model: Model) -> ODEProblem:
     return flow
 
 
-def _rootfind(
-    system: _System, start: Array, abstol: float, reltol: float, maxiters: int
-) -> SteadyStateSolution:
-    """SciPy's MINPACK. The root is as exact as f is; the tolerances judge the residual."""
-    from scipy.optimize import root
-
-    found = root(
-        system.f,
-        start,
-        jac=system.jacobian,
-        method="hybr",
-        options={"xtol": 1e-13, "maxfev": maxiters},
-    )
-    u = np.asarray(found.x, dtype=float)
-    resid = system.f(u)
-    small = np.linalg.norm(resid) <= abstol + reltol * np.linalg.norm(u)
-    # 4 and 5: no more progress, as happens at a root, within rounding errors
-    success = bool(small and (found.success or found.status in (4, 5)))
-    shape = system.problem.u0.shape
-    return SteadyStateSolution(
-        u.reshape(shape),
-        resid.reshape(shape),
-        "Success" if success else "ConvergenceFailure",
-        _ROOTFIND,
-        Stats(nf=int(found.nfev), njacs=int(found.njev)),
-        system.problem,
-        "" if success else " ".join(str(found.message).split()),
-    )
-
-
-def _polished(
-    system: _System, found: SteadyStateSolution, abstol: float, reltol: float, maxiters: int
-) -> SteadyStateSolution:
+def _polished(by: _Search, found: SteadyStateSolution) -> SteadyStateSolution:
     """The root next to where the flow has ended; that state itself when there is none."""
-    near = found.u.reshape(-1)
-    root = _rootfind(system, near, abstol, reltol, maxiters)
+    root = by.rootfind(None, found.u.reshape(-1))
     if not root.success or np.linalg.norm(root.resid) > np.linalg.norm(found.resid):
         return found
     return replace(root, alg=f"{found.alg}, {root.alg}", stats=added(found.stats, root.stats))
@@ -324,7 +361,3 @@ def _is_autonomous(model: Model) -> bool:
 
         found = model.compiled["autonomous"] = pattern(model.f, "t").nnz == 0
     return found
-
-
-def _is_singular(jacobian: Array) -> bool:
-    return not np.linalg.cond(jacobian, 1) < _SINGULAR

@@ -29,14 +29,16 @@ NAMES = tuple(_HOMES)
 #: The engines that have each kind of problem, the one that "auto" takes first.
 _HAVE = {"ODEProblem": NAMES, "SDEProblem": ("native", "julia", "torch")}
 _HAVE |= {"DAEProblem": ("julia",), "DDEProblem": ("julia", "native")}
-_HAVE |= dict.fromkeys(("BVProblem", "TwoPointBVProblem"), ("native", "julia"))
-_HAVE |= {"JumpProblem": ("native", "julia"), "DiscreteProblem": ("native",)}
+_HAVE |= dict.fromkeys(
+    ("BVProblem", "TwoPointBVProblem", "SteadyStateProblem", "JumpProblem", "DiscreteProblem"),
+    ("native", "julia"),
+)
 _HAVE |= {
     "JumpProblem of an ODEProblem": ("native", "julia"),
     "JumpProblem of an SDEProblem": ("julia",),
 }
 _HAVE_EVENTS = ("julia", "native")
-_HAVE_SYMPLECTIC = ("native",)
+_HAVE_SYMPLECTIC = ("native", "julia")
 
 _log = logging.getLogger("pysciml")
 _loaded: dict[str, Engine] = {}

@@ -31,6 +31,11 @@ class Halves:
         return bool(pattern(self.f2, "u")[:, self._half :].nnz)
 
     @cached_property
+    def take_t(self) -> bool:
+        """Whether one of them depends on t."""
+        return any(pattern(half, "t").nnz for half in (self.f1, self.f2))
+
+    @cached_property
     def is_linear(self) -> bool:
         """Whether f2 is known to be linear in v: its derivative does not depend on v."""
         half = self._half

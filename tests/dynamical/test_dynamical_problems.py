@@ -242,7 +242,7 @@ WRONG_CALLS = [
     ),
     (
         lambda: sml.solve(oscillator(), "Yoshida6", "torch", dt=0.1),
-        'engine="torch" has no symplectic methods; engine="native" has',
+        'engine="torch" has no symplectic methods; engine="native" and engine="julia" have',
     ),
     (
         lambda: separable(alg="CalvoSanz4", dt=0.1),

@@ -52,9 +52,15 @@ WRONG_CALLS = [
         "got 'SSRootFnd'; did you mean 'SSRootfind'?",
     ),
     (
+        lambda: solve("SSRootfind(TrustRegion)"),
+        sml.UnsupportedError,
+        '"SSRootfind(TrustRegion)" is not in the native engine, whose "SSRootfind" is SciPy\'s '
+        'hybrid Powell method; the methods of NonlinearSolve need engine="julia"',
+    ),
+    (
         lambda: solve(engine="torch"),
         sml.UnsupportedError,
-        'engine="torch" has no SteadyStateProblem; engine="native" has',
+        'engine="torch" has no SteadyStateProblem; engine="native" and engine="julia" have',
     ),
     (
         lambda: solve(engine="nativ"),

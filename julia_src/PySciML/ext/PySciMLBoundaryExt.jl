@@ -148,7 +148,8 @@ end
 const NO_STATS = (; nf = 0, njacs = 0, nw = 0, nsolve = 0, naccept = 0, nreject = 0)
 
 function PySciML.integrate(
-        f::BVPFunction, plan::PySciML.Plan, guess::Vec, p::Vec, t0::Float64, t1::Float64
+        f::BVPFunction, plan::PySciML.Plan, guess::Vec, p::Vec, t0::Float64, t1::Float64, ::Any,
+        ::NamedTuple
     )
     n = plan.model.n
     states = [guess[((i - 1) * n + 1):(i * n)] for i in 1:plan.model.points]

@@ -28,9 +28,11 @@ using OrdinaryDiffEqTsit5: OrdinaryDiffEqTsit5, Tsit5
 using OrdinaryDiffEqVerner: OrdinaryDiffEqVerner, Vern7
 using PrecompileTools: PrecompileTools
 using Random: Random
-using SciMLBase: SciMLBase, DAEFunction, DAEProblem, FullSpecialize, IntervalNonlinearProblem,
-    ODEFunction, ODEProblem, ReturnCode
+using SciMLBase: SciMLBase, DAEFunction, DAEProblem, DynamicalODEFunction, DynamicalODEProblem,
+    FullSpecialize, IntervalNonlinearProblem, ODEFunction, ODEProblem, ReturnCode, SplitFunction,
+    SplitODEProblem
 using SciMLLogging: SciMLLogging
+using SciMLOperators: MatrixOperator
 using SparseArrays: SparseArrays, SparseMatrixCSC, nzrange, rowvals, nonzeros, sparse
 using TOML: TOML
 
@@ -46,6 +48,7 @@ include("algorithms.jl")
 include("solving.jl")
 include("ensemble.jl")
 include("implicit.jl")
+include("two_parts.jl")
 include("events.jl")
 include("tape.jl")
 include("discrete_adjoint.jl")

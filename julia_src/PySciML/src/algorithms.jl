@@ -19,7 +19,9 @@ function read_table(file::AbstractString, first::Int)
 end
 
 const ODE_LIBRARIES = read_table("algorithms.txt", 3)
-const LIBRARY_OF = merge(ODE_LIBRARIES, read_table("stochastic_algorithms.txt", 6))
+const TWO_PART_LIBRARIES = read_table("two_part_algorithms.txt", 4)
+const LIBRARY_OF =
+    merge(ODE_LIBRARIES, TWO_PART_LIBRARIES, read_table("stochastic_algorithms.txt", 6))
 
 struct UnknownAlgorithm <: Exception
     message::String
@@ -76,6 +78,7 @@ function algorithm_names()
     for m in solver_modules(), name in names(m)
         is_ode_algorithm(getfield(m, name), name) && push!(found, name)
     end
+    setdiff!(found, setdiff(keys(TWO_PART_LIBRARIES), keys(ODE_LIBRARIES)))
     return sort!(setdiff!(String.(collect(found)), implicit_names()))
 end
 

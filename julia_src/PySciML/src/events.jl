@@ -9,7 +9,7 @@
 "A model with events. `due`: times at which some of them are known to happen, in order, and which."
 struct WatchedModel <: AbstractModel
     n::Int
-    model::Model
+    model::AbstractModel
     functions::Model  # "values", "rates", "residual", "residual_jac", "affect_1", ...
     conditions::Vector{Int}  # the event that each of the values belongs to
     directions::Vec
@@ -24,8 +24,8 @@ end
 
 "Events are counted from 0, as in Python, components of the state from 1."
 function WatchedModel(
-        model::Model, functions::Model, conditions, directions, points, affects, terminal, positive,
-        residuals, due_times, due_events
+        model::AbstractModel, functions::Model, conditions, directions, points, affects, terminal,
+        positive, residuals, due_times, due_events
     )
     return WatchedModel(
         model.n, model, functions, Vector{Int}(conditions), Vec(directions), Int(points),

@@ -143,8 +143,8 @@ PrecompileTools.@compile_workload begin
         )
     end
     foreach(workload_gradient, ("Tsit5", "Vern7", ""))
-    watching = [explicit[1]; default]
-    for saveat in ([0.0, 0.5, 1.0], Float64[]), alg in watching
+    with_events = [explicit[1]; default]
+    for saveat in ([0.0, 0.5, 1.0], Float64[]), alg in with_events
         workload_solve(workload_events(), alg, saveat)
     end
     algorithm_names()

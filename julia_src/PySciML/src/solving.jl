@@ -60,10 +60,14 @@ function plan(
     )
     indices = save_idxs === nothing ? nothing : Vector{Int}(save_idxs) .+ 1
     return Plan(
-        model, alg, kind_of(alg, model.n), Vec(saveat), save_everystep, dense, adaptive, dt, dtmin,
-        dtmax, Int(maxiters), Vec(tstops), tolerance(abstol), tolerance(reltol), indices
+        model, alg, kind_of(alg, model.n), Vec(saveat), save_everystep, dense,
+        adaptive && !is_fixed(alg), dt, dtmin, dtmax, Int(maxiters), Vec(tstops), tolerance(abstol),
+        tolerance(reltol), indices
     )
 end
+
+"Whether a method for ODEs has no error estimate, so that its step has to be given."
+is_fixed(alg) = alg isa OrdinaryDiffEqCore.OrdinaryDiffEqAlgorithm && !SciMLBase.isadaptive(alg)
 
 "What a solve left behind, for `fetch!`, `interpolate!` and, with events, `happened`."
 struct Outcome
@@ -231,6 +235,10 @@ end
 function fetch!(outcome::Outcome, t::Int, u::Int)
     copy_out!(outcome.solution.t, outcome.solution.u, outcome.width, t, u)
     return nothing
+end
+
+function copy_out!(times::Vec, states::Vector, width::Int, t::Int, u::Int)  # of partitioned states
+    return copy_out!(times, Vec[Vec(state) for state in states], width, t, u)
 end
 
 function copy_out!(times::Vec, states::Vector{Vec}, width::Int, t::Int, u::Int)

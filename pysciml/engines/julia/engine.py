@@ -25,7 +25,7 @@ from pysciml.engines.base import (
 )
 from pysciml.engines.batches import solve_each
 from pysciml.engines.julia import adjoint as adjoints
-from pysciml.engines.julia import ensemble, environment, session
+from pysciml.engines.julia import ensemble, environment, session, two_parts
 from pysciml.engines.julia.methods import IMPLICIT, known_algorithms
 from pysciml.engines.julia.model import JuliaModel
 from pysciml.errors import UnsupportedError
@@ -48,6 +48,7 @@ _CLASSES = {
     "JumpProblem": ("pysciml.engines.julia.jumps", "ReactionModel"),
     "JumpProblem of an ODEProblem": ("pysciml.engines.julia.jump_diffusion", "JumpDiffusionModel"),
     "JumpProblem of an SDEProblem": ("pysciml.engines.julia.jump_diffusion", "JumpDiffusionModel"),
+    "SteadyStateProblem": ("pysciml.engines.julia.steady", "SteadyModel"),
 }
 
 
@@ -101,7 +102,7 @@ class JuliaEngine:
         """Solve; see `pysciml.solve`. Ctrl-C raises KeyboardInterrupt and leaves Julia running."""
         if not session.started():  # what is wrong need not wait for that
             _class(problem.kind).check(problem, alg, options)
-        model = self._watched(problem, options)
+        model = self._model_for(problem, alg, options)
         return model.solve_by(problem, alg, options, self.specialize == "full")
 
     def solve_many(
@@ -119,10 +120,11 @@ class JuliaEngine:
         Each trajectory is the one that `solve` gives, to the last bit. Kinds of problems other
         than ODEs, SDEs and those with jumps are solved one by one.
         """
-        ensemble.check_distributed(how, problem, options)
-        if problem.kind not in ensemble.KINDS:
+        in_parts = two_parts.kind_of(problem, alg) is not None
+        ensemble.check_distributed(how, problem, options, in_parts)
+        if problem.kind not in ensemble.KINDS or in_parts:
             return solve_each(self, problem, alg, options, batch, out, stop)
-        model, full = self._watched(problem, options), self.specialize == "full"
+        model, full = self._model_for(problem, alg, options), self.specialize == "full"
         return ensemble.solve_many(model, problem, alg, options, batch, out, stop, how, full)
 
     def sensealgs(self) -> tuple[str, ...]:
@@ -147,6 +149,7 @@ class JuliaEngine:
             from pysciml import delay_tangent
 
             return delay_tangent.solve_with_pullback(self.solve, problem, alg, options, adjoint)
+        two_parts.refuse_gradients(problem, alg)
         solve: Any = adjoints.solve_with_pullback
         if options.events:
             from pysciml.engines.julia import event_adjoint
@@ -163,9 +166,10 @@ class JuliaEngine:
 
         training.minimise(self, objective, theta0, stages, report)
 
-    def _watched(self, problem: Problem, options: SolveOptions) -> JuliaModel:
-        """The problem's functions with those of its events, if there are any."""
-        model = self.model(problem)
+    def _model_for(self, problem: Problem, alg: str | None, options: SolveOptions) -> JuliaModel:
+        """The problem's functions, in parts where the method takes it so, and with its events."""
+        two_parts.check(problem, alg, options)
+        model = two_parts.suited(self.model(problem), problem, alg)
         if not options.events:
             return model
         from pysciml.engines.julia.events import watched

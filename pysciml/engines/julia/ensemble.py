@@ -88,12 +88,15 @@ def _seed(problem: Problem, options: SolveOptions) -> int:
     return options.seed
 
 
-def check_distributed(how: EnsembleOptions, problem: Problem, options: SolveOptions) -> None:
-    """Refuse what does not travel to other processes."""
-    if how.ensemblealg == DISTRIBUTED and (problem.kind != "ODEProblem" or options.events):
+def check_distributed(
+    how: EnsembleOptions, problem: Problem, options: SolveOptions, in_parts: bool
+) -> None:
+    """Refuse what does not travel to other processes; `in_parts`: two of a right-hand side."""
+    travels = problem.kind == "ODEProblem" and not options.events and not in_parts
+    if how.ensemblealg == DISTRIBUTED and not travels:
         raise UnsupportedError(
-            f"{DISTRIBUTED} takes an ODEProblem without events; executor= spreads any problem over "
-            "several processes"
+            f"{DISTRIBUTED} takes an ODEProblem without events, and methods that take it whole; "
+            "executor= spreads any problem over several processes"
         )
 
 

@@ -190,6 +190,9 @@ class JuliaModel:
                 "reltol must be one number for an implicit method on engine='julia' (abstol may be "
                 "one for each component); explicit methods and engine='native' take several"
             )
+        if options.dt is None and self._julia.is_fixed(method):
+            name = self._julia.title(method)
+            raise ValueError(f"{name} with a fixed step needs dt ({name} has no error estimate)")
         self.compile_for(kind)
         saveat = np.empty(0) if options.saveat is None else options.saveat
         dense = options.dense and options.saveat is None and options.save_everystep
