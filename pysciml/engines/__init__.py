@@ -30,10 +30,10 @@ NAMES = tuple(_HOMES)
 _HAVE = {"ODEProblem": NAMES, "SDEProblem": ("native", "julia", "torch")}
 _HAVE |= {"DAEProblem": ("julia",), "DDEProblem": ("julia", "native")}
 _HAVE |= dict.fromkeys(
-    ("BVProblem", "TwoPointBVProblem", "SteadyStateProblem", "JumpProblem", "DiscreteProblem"),
-    ("native", "julia"),
+    ("BVProblem", "TwoPointBVProblem", "SteadyStateProblem", "JumpProblem"), ("native", "julia")
 )
 _HAVE |= {
+    "DiscreteProblem": ("native",),
     "JumpProblem of an ODEProblem": ("native", "julia"),
     "JumpProblem of an SDEProblem": ("julia",),
 }
