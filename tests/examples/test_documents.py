@@ -1,4 +1,4 @@
-"""The guide and some pages of models: every block of Python runs, one page after the other."""
+"""README, guide and some pages of models: every block of Python runs, one page after the other."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 #: pages of models whose code brings its own data, and takes seconds
 MODELS = ("ude", "neural_ode", "mechanics", "normalizing_flow", "koopman", "expansions")
 PAGES = [
+    ROOT / "README.md",
     *sorted((ROOT / "docs" / "guide").glob("*.md")),
     *(ROOT / "docs" / "models" / f"{name}.md" for name in MODELS),
 ]
