@@ -135,3 +135,16 @@ def test_ensemble():
     )
     exact = [cases.linear_exact(np.array([2.0, 5.0]), rate) for rate in rates]
     assert found.u == pytest.approx(np.array(exact), abs=1e-7)
+
+
+def test_gradients_are_those_of_the_native_engine():
+    """By rate, lag and u0: the sensitivity equations are a delay problem on every engine."""
+    options = {"alg": "MethodOfSteps(Vern7())", "saveat": 0.5, "abstol": 1e-10, "reltol": 1e-10}
+    problem = cases.linear(0.7, 4.0)
+    julia, native = (
+        sml.gradient(problem, lambda u: (u**2).sum(), engine=engine, **options)
+        for engine in ("julia", "native")
+    )
+    assert julia.value == pytest.approx(native.value, rel=1e-8)
+    assert julia.p == pytest.approx(native.p, rel=1e-7)
+    assert julia.u0 == pytest.approx(native.u0, rel=1e-7)
