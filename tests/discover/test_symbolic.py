@@ -129,12 +129,12 @@ def solve():
 
 def search():
     x = np.linspace(1.0, 2.0, 20)[:, None]
-    return symbolic_regression(Samples(x, -3.0 * x), iterations=1, maxsize=7)
+    return symbolic_regression(Samples(x, -3.0 * x, ("x",), ("y",)), iterations=1, maxsize=7)
 """
 CHECKS = """
 import juliacall, pysr
 assert sml.julia.main() is juliacall.Main is pysr.jl
-assert abs(search().equation.p["y"]["x0"] + 3.0) < 1e-6
+assert abs(search().equation.p["y"]["x"] + 3.0) < 1e-6
 assert abs(solve() - np.exp(-2.0)) < 1e-8
 print("level", juliacall.Base.JLOptions().opt_level)
 print("ctrl-c", signal.getsignal(signal.SIGINT) is signal.default_int_handler)
