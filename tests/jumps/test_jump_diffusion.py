@@ -205,6 +205,7 @@ def test_killing_of_brownian_motion():
     assert_mean(u[:, 0] ** 2, 1.0)  # jumps do not change the noise
 
 
+@pytest.mark.xfail(run=False, reason="jumps of an SDE with save_noise do not end on Julia yet")
 @julia
 def test_noise_is_the_same_with_jumps_and_without():
     equation = sml.SDEProblem(decay, lambda u, p, t: 0.5 + 0.0 * u, [1.0], (0.0, 1.0))
