@@ -19,7 +19,7 @@ class SplitODEProblem(JoinedODEProblem):
     Every engine solves it by any of its methods as the `ODEProblem` of the sum. On Julia there are
     methods that treat the terms differently: implicit f1 and explicit f2 by "KenCarp3", "KenCarp4",
     "KenCarp47", "KenCarp5", "KenCarp58", "ARS343", ..., and with a fixed step `dt` by "IMEXEuler",
-    "SBDF2", "SBDF3", "SBDF4", "CNAB2", "CNLF2"; where f1 is a matrix times u, its exponential by
+    "SBDF2", "CNAB2", "CNLF2"; where f1 is a matrix times u, its exponential by
     "ETDRK4", "HochOst4", "LawsonEuler", ... (fixed step). Gradients are those of the sum, by
     methods that take it, "KenCarp4" among them.
 

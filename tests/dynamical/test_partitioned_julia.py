@@ -37,7 +37,7 @@ ORDERS = {
     "KahanLi6": (6, 50),
     "McAte8": (8, 30),
     "KahanLi8": (8, 40),
-    "SofSpa10": (10, 24),
+    "SofSpa10": (10, 14),
     "Nystrom4VelocityIndependent": (4, 100),
     "Nystrom5VelocityIndependent": (5, 100),
     "IRKN3": (3, 200),

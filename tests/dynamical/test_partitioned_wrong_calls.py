@@ -21,7 +21,8 @@ TIPPING = [sml.ContinuousEvent(lambda u, p, t: u[1, 0], terminal=True)]
 WRONG_CALLS = [
     (
         lambda: sml.solve(kepler(), "McAte42", "julia", dt=0.1),
-        'McAte42 misses its order in OrdinaryDiffEq; "CandyRoz4" has order 4, "KahanLi8" 8',
+        'McAte42 misses its order in OrdinaryDiffEq; of symplectic methods "CandyRoz4" has order 4 '
+        'and "KahanLi8" 8, of IMEX methods "KenCarp4" 4',
     ),
     (
         lambda: sml.solve(forced(), "KahanLi8", "julia", dt=0.1),

@@ -33,8 +33,6 @@ ORDERS = {
     "IMEXEuler": 1,
     "IMEXEulerARK": 1,
     "SBDF2": 2,
-    "SBDF3": 3,
-    "SBDF4": 4,
     "CNAB2": 2,
     "CNLF2": 2,
     "LawsonEuler": 1,

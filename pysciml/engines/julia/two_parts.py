@@ -54,7 +54,8 @@ def check(problem: Problem, alg: str | None, options: SolveOptions) -> None:
         return
     if kind == "wrong":
         raise UnsupportedError(
-            f'{alg} misses its order in OrdinaryDiffEq; "CandyRoz4" has order 4, "KahanLi8" 8'
+            f'{alg} misses its order in OrdinaryDiffEq; of symplectic methods "CandyRoz4" has '
+            'order 4 and "KahanLi8" 8, of IMEX methods "KenCarp4" 4'
         )
     if kind in _PARTITIONED:
         _check_halves(problem, alg, kind)
