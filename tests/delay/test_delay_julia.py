@@ -125,6 +125,14 @@ def test_options():
         sml.solve(problem, "MethodOfSteps(Tsit6())", "julia")
 
 
+def test_some_components():
+    """The ones that are kept, at the steps and between them."""
+    problem = sml.DDEProblem(lambda u, h, p, t: -h(p, t - 1.0), [1.0, 2.0], [1.0, 2.0], (0.0, 3.0))
+    sol = sml.solve(problem, engine="julia", save_idxs=[1], abstol=1e-9, reltol=1e-9)
+    assert sol.u[:, 0] == pytest.approx(2.0 * cases.linear_exact(sol.t), abs=1e-7)
+    assert sol(2.5) == pytest.approx([2.0 * cases.linear_exact(np.array(2.5))], abs=1e-7)
+
+
 def test_ensemble():
     """Engines without ensembles of their own solve one after the other."""
     rates = np.array([0.5, 1.0, 1.5])

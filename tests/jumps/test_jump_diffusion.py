@@ -205,13 +205,12 @@ def test_killing_of_brownian_motion():
     assert_mean(u[:, 0] ** 2, 1.0)  # jumps do not change the noise
 
 
-@pytest.mark.xfail(run=False, reason="jumps of an SDE with save_noise do not end on Julia yet")
 @julia
 def test_noise_is_the_same_with_jumps_and_without():
     equation = sml.SDEProblem(decay, lambda u, p, t: 0.5 + 0.0 * u, [1.0], (0.0, 1.0))
     how = {"dt": 1 / 64, "adaptive": False, "seed": 3, "save_noise": True}
     plain = sml.solve(equation, "EM", "julia", **how)
-    problem = JumpProblem(equation, [Jump(lambda u, p, t: 4.0 + u[0] ** 2, lambda u, p, t: u + 1)])
+    problem = JumpProblem(equation, [Jump(4.0, lambda u, p, t: u + 1)])
     sol = sml.solve(problem, "EM", "julia", **how)
     assert len(sol.events[0].t) > 1
     assert sol.W.shape == sol.u.shape and (np.diff(sol.t) > 0.0).all()
@@ -246,6 +245,8 @@ def test_a_bad_rate_stops_the_path(engine):
 # -- wrong calls -----------------------------------------------------------------------------------
 ODE = sml.ODEProblem(decay, [1.0], (0.0, 1.0), {"a": 1.0})
 UP = Jump(1.0, lambda u, p, t: u + 1.0)
+SDE = sml.SDEProblem(decay, decay, [1.0], (0.0, 1.0))
+VARYING = Jump(lambda u, p, t: 1.0 + u[0] ** 2, lambda u, p, t: u + 1.0)
 
 
 @pytest.mark.parametrize(
@@ -342,6 +343,12 @@ UP = Jump(1.0, lambda u, p, t: u + 1.0)
             lambda: sml.solve(JumpProblem(ODE, [UP]), engine="native", save_noise=True),
             ValueError,
             "save_noise has no meaning for jumps in an ODEProblem: it has no noise",
+        ),
+        pytest.param(
+            lambda: sml.solve(JumpProblem(SDE, [VARYING]), "EM", "julia", dt=0.1),
+            sml.UnsupportedError,
+            "the rate of jumps[0] is a function, and jumps in an SDEProblem whose rate varies need",
+            marks=pytest.mark.julia,
         ),
         (
             lambda: sml.gradient(JumpProblem(ODE, [UP]), lambda u: u.sum(), engine="native"),

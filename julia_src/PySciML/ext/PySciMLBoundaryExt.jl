@@ -2,17 +2,17 @@
 Boundary value problems by BoundaryValueDiffEq: its MIRK and FIRK collocation, and shooting.
 
 See `pysciml.capture.boundary` for what the functions are and `pysciml.engines.julia.boundary` for
-the other side. The solvers differentiate with ForwardDiff: where a dual number comes to a generated
-function, which takes none, its derivative is the captured one.
+the other side. Collocation differentiates with ForwardDiff: where a dual number comes to a
+generated function, which takes none, its derivative is the captured one.
 """
 module PySciMLBoundaryExt
 
-using ADTypes: AutoForwardDiff, AutoSparse
+using ADTypes: AutoFiniteDiff, AutoForwardDiff, AutoSparse
 using BoundaryValueDiffEqMIRK: BVPJacobianAlgorithm
 using BoundaryValueDiffEqShooting: MultipleShooting, Shooting
 using ForwardDiff: Dual, Partials, npartials, partials, value
 using PySciML: PySciML, AbstractModel, Body, LIBRARY_OF, Model, UnknownAlgorithm, VBody, Vec, plain, wrap
-using SciMLBase: AbstractBVPAlgorithm, BVPFunction, BVProblem, FullSpecialize, TwoPointBVProblem, solve
+using SciMLBase: AbstractBVPAlgorithm, BVPFunction, BVProblem, FullSpecialize, solve
 using SparseMatrixColorings: GreedyColoringAlgorithm
 
 """
@@ -137,7 +137,7 @@ struct Solved
     stats::Any
 end
 
-(s::Solved)(times) = (; u = [Vec(s.curve(time)) for time in times])
+(s::Solved)(times; continuity = :right) = (; u = [Vec(s.curve(time)) for time in times])
 
 struct Ended
     sol::Solved
@@ -145,22 +145,28 @@ struct Ended
     dt::Float64
 end
 
-const NO_STATS = (; nf = 0, njacs = 0, nw = 0, nsolve = 0, naccept = 0, nreject = 0)
+"Work counters, of which a method has some."
+function counted(stats)
+    names = (:nf, :njacs, :nw, :nsolve, :naccept, :nreject)
+    return NamedTuple(name => hasproperty(stats, name) ? getproperty(stats, name) : 0 for name in names)
+end
 
 function PySciML.integrate(
         f::BVPFunction, plan::PySciML.Plan, guess::Vec, p::Vec, t0::Float64, t1::Float64, ::Any,
         ::NamedTuple
     )
     n = plan.model.n
-    states = [guess[((i - 1) * n + 1):(i * n)] for i in 1:plan.model.points]
-    make = isempty(plan.model.ends) ? BVProblem : TwoPointBVProblem
+    states = plan.alg isa Shooting ? guess[1:n] :
+        [guess[((i - 1) * n + 1):(i * n)] for i in 1:plan.model.points]
+    # as many conditions as states: else that is guessed, and wrongly of a guess that is a list
+    problem = BVProblem{true}(f, states, (t0, t1), p; nlls = Val(false))
     PySciML.start_polling()
-    curve = solve(make(f, states, (t0, t1), p), plan.alg; options(plan.alg, plan)...)
+    curve = solve(problem, plan.alg; options(plan.alg, plan)...)
     times = isempty(plan.saveat) ? Vec(curve.t) : plan.saveat
     kept = something(plan.save_idxs, 1:n)
     u = isempty(plan.saveat) ? curve.u : map(curve, times)
-    stats = curve.stats === nothing ? NO_STATS : curve.stats
-    return Ended(Solved(curve, times, [Vec(x[kept]) for x in u], curve.retcode, stats), t1, 0.0)
+    kept_states = [Vec(x[kept]) for x in u]
+    return Ended(Solved(curve, times, kept_states, curve.retcode, counted(curve.stats)), t1, 0.0)
 end
 
 # A mesh is refined until the defect is below abstol; shooting has a solve for ODEs in it.
@@ -201,11 +207,14 @@ function constructor(name)
     return Base.invokelatest(getfield, Base.require(id), name)
 end
 
+# Of one chunk size for all problems, so that they share what is compiled.
+const DUALS = AutoForwardDiff(; chunksize = 4)
+
 jacobian(T) = BVPJacobianAlgorithm(
-    AutoSparse(AutoForwardDiff(); coloring_algorithm = GreedyColoringAlgorithm());
-    bc_diffmode = AutoForwardDiff()
+    AutoSparse(DUALS; coloring_algorithm = GreedyColoringAlgorithm()); bc_diffmode = DUALS
 )
-jacobian(::Type{<:Union{Shooting, MultipleShooting}}) = BVPJacobianAlgorithm(AutoForwardDiff())
+# A solve for ODEs stays one of plain numbers: that is compiled already, and takes any method.
+jacobian(::Type{<:Union{Shooting, MultipleShooting}}) = BVPJacobianAlgorithm(AutoFiniteDiff())
 
 PySciML.kind_of(::AbstractBVPAlgorithm, ::Int) = :explicit
 PySciML.title(alg::Union{Shooting, MultipleShooting}) = "$(nameof(typeof(alg)))($(PySciML.title(alg.ode_alg)))"

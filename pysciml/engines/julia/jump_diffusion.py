@@ -11,7 +11,8 @@ from pysciml.engines.base import Array, RawSolution, SolveOptions
 from pysciml.engines.julia import session
 from pysciml.engines.julia.jumps import EXTENSION
 from pysciml.engines.julia.model import JuliaModel, Plan, key
-from pysciml.engines.julia.stochastic import StochasticModel, kept
+from pysciml.engines.julia.stochastic import StochasticModel, checked, kept
+from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from pysciml.jumps import JumpDiffusionProblem
@@ -45,7 +46,7 @@ class JumpDiffusionModel(JuliaModel):
     def check(problem: Any, alg: str | None, options: SolveOptions) -> None:
         _check_noise(problem, options)
         if problem.problem.is_random:
-            StochasticModel.check(problem.problem, alg, options)
+            _check_steps(problem, *checked(problem.problem, alg, options), options)
 
     def compile_for(self, kind: str) -> None:
         self._equation.compile_for(kind)
@@ -60,7 +61,7 @@ class JumpDiffusionModel(JuliaModel):
     ) -> RawSolution:
         """Follow the path of the seed and the trajectory."""
         assert options.seed is not None  # `solve_options` sees to it
-        _check_noise(problem, options)
+        self.check(problem, alg, options)
         plan = self.plan(alg, options)
         stream = options.seed, options.trajectory
         raw, outcome = self.run(plan.handle, problem, plan, full, stream)
@@ -115,6 +116,18 @@ class JumpDiffusionModel(JuliaModel):
 def _check_noise(problem: Any, options: SolveOptions) -> None:
     if options.save_noise and not problem.problem.is_random:
         raise ValueError("save_noise has no meaning for jumps in an ODEProblem: it has no noise")
+
+
+def _check_steps(problem: Any, name: str, methods: Any, options: SolveOptions) -> None:
+    """A rate that varies is integrated along with the state: with fixed steps that never ends."""
+    is_fixed = not (options.adaptive and all(method.adaptive for method in methods))
+    varying = [i for i, jump in enumerate(problem.jumps) if callable(jump.rate)]
+    if is_fixed and varying:
+        raise UnsupportedError(
+            f"the rate of jumps[{varying[0]}] is a function, and jumps in an SDEProblem whose rate "
+            f"varies need steps that {name} chooses; leave out alg and adaptive=False, or take "
+            '"SOSRI"'
+        )
 
 
 def _after(raw: RawSolution) -> RawSolution:

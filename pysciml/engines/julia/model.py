@@ -126,6 +126,8 @@ class JuliaModel:
         raw, outcome = self.run(plan.handle, problem, plan, full)
         if plan.dense:
             raw.interpolate = self._interpolant(outcome, plan.width)
+        if plan.chosen is not None:
+            raw.u = np.ascontiguousarray(raw.u[:, plan.chosen])
         return raw
 
     def run(
@@ -196,6 +198,7 @@ class JuliaModel:
         self.compile_for(kind)
         saveat = np.empty(0) if options.saveat is None else options.saveat
         dense = options.dense and options.saveat is None and options.save_everystep
+        kept = None if dense else options.save_idxs  # dense output is of all components
         try:
             handle = self._julia.plan(
                 self._planned(alg, options),
@@ -211,14 +214,15 @@ class JuliaModel:
                 np.empty(0) if options.tstops is None else options.tstops,
                 options.abstol,
                 options.reltol,
-                options.save_idxs,
+                kept,
             )
         except Exception as error:
             raise session.translated(error) from None
-        width = self.n if options.save_idxs is None else len(options.save_idxs)
+        width = self.n if kept is None else len(kept)
         room = _FIRST_ROOM if options.saveat is None else len(options.saveat)
         title = str(self._julia.title(method))
-        return Plan(handle, title, width, dense, room, options.maxiters)
+        chosen = options.save_idxs if dense else None
+        return Plan(handle, title, width, dense, room, options.maxiters, chosen)
 
     def _check_name(self, alg: str) -> None:
         """Refuse what is no name of a method."""
@@ -286,6 +290,7 @@ class Plan:
     dense: bool
     room: int
     maxiters: int
+    chosen: Any = None  # indices of components, to be taken of what Julia saves
     points: int = 0  # of the guess that a boundary value problem starts from
 
 

@@ -115,7 +115,7 @@ class StochasticModel(JuliaModel):
 
     @staticmethod
     def check(problem: Any, alg: str | None, options: SolveOptions) -> None:
-        _checked(problem, alg, options)
+        checked(problem, alg, options)
 
     def plan(self, alg: str | None, options: SolveOptions) -> Plan:
         return self.kept(
@@ -123,7 +123,7 @@ class StochasticModel(JuliaModel):
         )
 
     def prepared(self, alg: str | None, options: SolveOptions) -> tuple[str, SolveOptions]:
-        name, found = _checked(self._problem, alg, options)
+        name, found = checked(self._problem, alg, options)
         self._compile_noise(name)
         return name, _asked(options, options.adaptive and all(each.adaptive for each in found))
 
@@ -177,7 +177,7 @@ class StochasticModel(JuliaModel):
             raise refused(error, alg) from None
 
 
-def _checked(
+def checked(
     problem: SDEProblem, alg: str | None, options: SolveOptions
 ) -> tuple[str, list[Scheme]]:
     """The method's name in plain spelling, and the methods in it; refuses what does not fit."""
