@@ -246,6 +246,7 @@ const P = [1.0, 3.0, 1.0]
             outcome == "Success" || (refused[name] = first(split(outcome, '\n')))
         end
         isempty(refused) || @info "methods that do not solve Lotka-Volterra" refused
-        @test isempty(refused)
+        # the first is for maps, the second needs a tableau, the third an order
+        @test keys(refused) ⊆ ["FunctionMap", "HybridExplicitImplicitRK", "SBDF"]
     end
 end
