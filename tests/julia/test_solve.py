@@ -15,3 +15,15 @@ def test_what_is_saved_inside_a_first_step_that_is_cut_short(alg: str) -> None:
     problem = sml.ODEProblem(lambda u, p, t: -u, 1.0, (0.0, 0.2))
     sol = sml.solve(problem, alg, "julia", 0.005, 1e-3, 1e-3, dt=0.05, tstops=[0.02])
     assert sol.u == pytest.approx(np.exp(-sol.t), abs=1e-3 if alg == "FBDF" else 1e-5)
+
+
+@pytest.mark.parametrize(
+    "events", [(), (sml.ContinuousEvent(lambda u, p, t: u[0], lambda u, p, t: u),)]
+)
+def test_some_components(events):
+    """The ones that are kept, at the steps and between them."""
+    problem = sml.ODEProblem(lambda u, p, t: [u[1], -u[0]], [1.0, 0.0], (0.0, 3.0))
+    tight = {"abstol": 1e-9, "reltol": 1e-9}
+    sol = sml.solve(problem, "Tsit5", "julia", save_idxs=[1], events=events, **tight)
+    np.testing.assert_allclose(sol.u[:, 0], -np.sin(sol.t), atol=1e-7)
+    np.testing.assert_allclose(sol(2.5), [-np.sin(2.5)], atol=1e-7)

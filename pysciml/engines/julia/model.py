@@ -126,8 +126,6 @@ class JuliaModel:
         raw, outcome = self.run(plan.handle, problem, plan, full)
         if plan.dense:
             raw.interpolate = self._interpolant(outcome, plan.width)
-        if plan.chosen is not None:
-            raw.u = np.ascontiguousarray(raw.u[:, plan.chosen])
         return raw
 
     def run(
@@ -157,6 +155,8 @@ class JuliaModel:
             self._fetch(outcome, address(t), address(u))
         elif points < room:
             t, u = t[:points], u[:points]
+        if plan.chosen is not None:
+            u = np.ascontiguousarray(u[:, plan.chosen])
         retcode = self._retcodes[code]
         raw = RawSolution(
             t=t,
