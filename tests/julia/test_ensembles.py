@@ -247,8 +247,8 @@ def test_processes_take_no_other_problem(processes):
     with pytest.raises(sml.UnsupportedError) as raised:
         sml.solve_ensemble(problem, 3, ensemblealg="EnsembleDistributed", **HOW)
     assert str(raised.value) == (
-        "EnsembleDistributed takes an ODEProblem without events; executor= spreads any problem "
-        "over several processes"
+        "EnsembleDistributed takes an ODEProblem without events, and methods that take it whole; "
+        "executor= spreads any problem over several processes"
     )
 
 
