@@ -26,7 +26,8 @@ from pysciml.events import (
     Positive,
     PresetTimes,
 )
-from pysciml.jumps import DiscreteProblem, Jump, JumpDiffusionProblem, JumpProblem, Reaction
+from pysciml.jump_diffusion import Jump, JumpDiffusionProblem
+from pysciml.jumps import DiscreteProblem, JumpProblem, Reaction
 from pysciml.problems import ODEProblem
 from pysciml.scipy_style import from_scipy
 from pysciml.sensitivity import (

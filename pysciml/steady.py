@@ -199,7 +199,7 @@ def solve_steady(
             found = _polished(by, found)
     if must_succeed and not found.success:
         hint = f' No flow ends in an unstable one; "{_ROOTFIND}" may find it.'
-        hint = "" if name == _ROOTFIND else hint
+        hint *= name == _DYNAMIC
         raise SolveError(f"{found.alg} found no steady state: {found.message}{hint}", found)
     return found
 
@@ -357,7 +357,7 @@ def _polished(by: _Search, found: SteadyStateSolution) -> SteadyStateSolution:
 def _is_autonomous(model: Model) -> bool:
     found: bool | None = model.compiled.get("autonomous")
     if found is None:
-        from pysciml.capture.sparsity import pattern
+        from pysciml.capture.sparsity import dependence
 
-        found = model.compiled["autonomous"] = pattern(model.f, "t").nnz == 0
+        found = model.compiled["autonomous"] = dependence(model.f, "t").nnz == 0
     return found

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pysciml.capture.model import Model, capture, capture_beside
 from pysciml.capture.program import Program
 from pysciml.capture.scalar import lower_to_scalar
-from pysciml.capture.sparsity import pattern
+from pysciml.capture.sparsity import dependence
 from pysciml.errors import CaptureError
 
 Array = NDArray[np.float64]
@@ -136,7 +136,7 @@ def _check_questions(times: Model, orders: list[int]) -> None:
     if not set(orders) <= {0, 1}:
         raise CaptureError(f"f must call h with deriv=0 or deriv=1, but called it with {orders}")
     n = times.n // 2
-    if pattern(times.f, "u")[:, list(range(n, 2 * n))].nnz:
+    if dependence(times.f, "u")[:, list(range(n, 2 * n))].nnz:
         raise CaptureError(
             "f asks h for a time that depends on a delayed state; it may depend on u, p and t only"
         )
@@ -160,7 +160,7 @@ def _sorted_lags(times: Model) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Which lags are constant: those whose time moves on with t, whatever u and t are."""
     slopes = lower_to_scalar(times.tgrad)
     moves_along = [slopes.ssa.number(value) == 1.0 for value in slopes.outputs]
-    by_u = np.diff(pattern(times.f, "u").indptr) > 0
+    by_u = np.diff(dependence(times.f, "u").indptr) > 0
     constant = [not moved and along for moved, along in zip(by_u, moves_along, strict=True)]
     lags = range(len(constant))
     return (

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pysciml.capture.model import Model, capture_beside
+from pysciml.capture.sparsity import dependence
 from pysciml.errors import CaptureError
 
 if TYPE_CHECKING:
-    from pysciml.jumps import JumpSet
+    from pysciml.jump_diffusion import JumpSet
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,12 @@ class CapturedJumps:
         self.rates = jumps.propensities().capture_beside(model)
         self.marks = [tuple(getattr(jump, "listed_marks", ())) for jump in jumps.jumps]
         self.affects = [self._affect(model, jumps, j) for j in range(len(jumps.jumps))]
-        each = jumps.propensities()
-        varies = [_varies(each.only([j]).capture_beside(model)) for j in range(len(self.affects))]
+        varies = _varies(self.rates)
         self.groups = []
         for varying in (True, False):
-            numbers = tuple(int(j) for j in np.flatnonzero(np.array(varies) == varying))
+            numbers = tuple(np.flatnonzero(varies == varying).tolist())
             if numbers:
-                group = each.only(numbers).capture_beside(model)
+                group = jumps.propensities().only(numbers).capture_beside(model)
                 self.groups.append(Group(numbers, group, varying))
 
     def _affect(self, model: Model, jumps: JumpSet, j: int) -> Model:
@@ -64,6 +65,8 @@ class CapturedJumps:
         return found
 
 
-def _varies(rate: Model) -> bool:
-    """Whether a rate changes between jumps."""
-    return rate.f.reads("t") or rate.sparsity().nnz > 0
+def _varies(rates: Model) -> NDArray[np.bool_]:
+    """Which rates change between jumps, (m,)."""
+    by_u, by_t = (np.diff(dependence(rates.f, wrt).indptr) > 0 for wrt in ("u", "t"))
+    found: NDArray[np.bool_] = by_u | by_t
+    return found

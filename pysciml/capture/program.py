@@ -120,16 +120,6 @@ class Program:
     inputs: tuple[int, ...]
     output: int
 
-    def reads(self, name: str) -> bool:
-        """Whether the output is computed from an input."""
-        seen, left = set(), [self.output]
-        while left:
-            at = left.pop()
-            if at not in seen:
-                seen.add(at)
-                left.extend(self.nodes[at].args)
-        return self.inputs[self.input_names.index(name)] in seen
-
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the output."""

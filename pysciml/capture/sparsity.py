@@ -15,13 +15,23 @@ _FLAT = frozenset(
 
 
 def pattern(program: Program, wrt: str) -> sp.csr_array:
-    """Boolean (outputs, size of `wrt`) matrix, found by passing dependencies through the nodes."""
+    """Boolean (outputs, size of `wrt`) matrix: which derivatives can be other than zero."""
+    return _passed(program, wrt, _FLAT)
+
+
+def dependence(program: Program, wrt: str) -> sp.csr_array:
+    """Boolean (outputs, size of `wrt`) matrix: which outputs can change, if only by leaps."""
+    return _passed(program, wrt, frozenset())
+
+
+def _passed(program: Program, wrt: str, flat: frozenset[str]) -> sp.csr_array:
+    """Dependencies passed through the nodes, but for those that are flat."""
     width = int(np.prod(program.input_shape(wrt), dtype=np.int64))
     known: list[sp.csr_array] = []
     for node in program.nodes:
         if node.op == "input" and node.attr == wrt:
             known.append(sp.csr_array(sp.eye_array(width, dtype=np.int64)))
-        elif node.op in ("input", "const") or node.op in _FLAT:
+        elif node.op in ("input", "const") or node.op in flat:
             known.append(sp.csr_array((node.size, width), dtype=np.int64))
         else:
             known.append(_clean(_depends(node, [known[a] for a in node.args], program, width)))
@@ -57,8 +67,6 @@ def _depends(
         parts += [_sum_rows(operands[1], o, node.size) for o in owners_b if operands[1].nnz]
         empty = sp.csr_array((node.size, width), dtype=np.int64)
         return sum(parts, empty)
-    if node.op == "where":
-        return operands[1] + operands[2]
     return sum(operands[1:], operands[0])
 
 

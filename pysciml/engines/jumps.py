@@ -1,12 +1,14 @@
-"""What engines share about jump processes and maps: refusals, and what is kept of every step."""
+"""What engines share about jumps and maps: refusals, and what is kept of every step."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from pysciml.capture.sparsity import dependence
 from pysciml.engines.base import Array, SolveOptions
 from pysciml.engines.lines import Steps
 from pysciml.errors import UnsupportedError
+from pysciml.jump_diffusion import JumpDiffusionProblem
 from pysciml.jumps import DiscreteProblem, JumpProblem
 
 # Options of a solve without a meaning for exact jumps and for maps.
@@ -27,12 +29,18 @@ def check_options(
                 raise ValueError(
                     f"saveat must be whole numbers for a DiscreteProblem; got {broken[0]}"
                 )
-    elif problem.model.f.reads("t"):
+    elif dependence(problem.model.f, "t").nnz:
         raise UnsupportedError(
             f"a rate depends on t, and {name} takes the propensities to be constant from one jump "
             "to the next. Rates that vary in between are those of jumps in the solution of an "
             "equation: JumpProblem(ODEProblem(...), [...])"
         )
+
+
+def check_noise(problem: JumpDiffusionProblem, options: SolveOptions) -> None:
+    """Refuse to keep the noise of an equation that has none."""
+    if options.save_noise and not problem.problem.is_random:
+        raise ValueError("save_noise has no meaning for jumps in an ODEProblem: it has no noise")
 
 
 def kept(t: Array, u: Array, options: SolveOptions) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pysciml.capture.sparsity import pattern
+from pysciml.capture.sparsity import dependence
 from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -24,22 +24,22 @@ class Halves:
 
     @cached_property
     def f1_takes_v(self) -> bool:
-        return bool(pattern(self.f1, "u")[:, : self._half].nnz)
+        return bool(dependence(self.f1, "u")[:, : self._half].nnz)
 
     @cached_property
     def f2_takes_u(self) -> bool:
-        return bool(pattern(self.f2, "u")[:, self._half :].nnz)
+        return bool(dependence(self.f2, "u")[:, self._half :].nnz)
 
     @cached_property
     def take_t(self) -> bool:
         """Whether one of them depends on t."""
-        return any(pattern(half, "t").nnz for half in (self.f1, self.f2))
+        return any(dependence(half, "t").nnz for half in (self.f1, self.f2))
 
     @cached_property
     def is_linear(self) -> bool:
         """Whether f2 is known to be linear in v: its derivative does not depend on v."""
         half = self._half
-        return bool(pattern(self._model.jvp, "u")[half:, :half].nnz == 0)
+        return bool(dependence(self._model.jvp, "u")[half:, :half].nnz == 0)
 
 
 def halves_of(problem: ODEProblem, method: str) -> Halves:

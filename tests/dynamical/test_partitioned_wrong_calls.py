@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from dynamical_cases import forced, kepler, oscillator
 
 import pysciml as sml
@@ -10,6 +11,12 @@ import pysciml as sml
 
 def friction() -> sml.SecondOrderODEProblem:
     return sml.SecondOrderODEProblem(lambda du, u, p, t: -u - du, [0.0], [1.0], (0.0, 1.0))
+
+
+def dry_friction() -> sml.SecondOrderODEProblem:
+    return sml.SecondOrderODEProblem(
+        lambda du, u, p, t: -u - 0.1 * torch.sign(du), [0.0], [1.0], (0.0, 1.0)
+    )
 
 
 def plain() -> sml.ODEProblem:
@@ -42,6 +49,11 @@ WRONG_CALLS = [
     (
         lambda: sml.solve(friction(), "Yoshida6", "julia", dt=0.1),
         "Yoshida6 needs a separable system, dv/dt = f1(u, p, t) and du/dt = f2(v, p, t); here f1 "
+        '(dv/dt) depends on v. "Tsit5" or "Vern7" solves it',
+    ),
+    (  # by leaps only, so that no derivative shows it
+        lambda: sml.solve(dry_friction(), "KahanLi8", "native", dt=0.1),
+        "KahanLi8 needs a separable system, dv/dt = f1(u, p, t) and du/dt = f2(v, p, t); here f1 "
         '(dv/dt) depends on v. "Tsit5" or "Vern7" solves it',
     ),
     (

@@ -347,7 +347,13 @@ VARYING = Jump(lambda u, p, t: 1.0 + u[0] ** 2, lambda u, p, t: u + 1.0)
         pytest.param(
             lambda: sml.solve(JumpProblem(SDE, [VARYING]), "EM", "julia", dt=0.1),
             sml.UnsupportedError,
-            "the rate of jumps[0] is a function, and jumps in an SDEProblem whose rate varies need",
+            "the rate of jumps[0] depends on u or t, and such jumps in an SDEProblem need a method",
+            marks=pytest.mark.julia,
+        ),
+        pytest.param(
+            lambda: sml.solve(JumpProblem(SDE, [sml.Reaction(1.0, {0: 1})]), "EM", "julia", dt=0.1),
+            sml.UnsupportedError,
+            "the rate of jumps[0] depends on u or t",
             marks=pytest.mark.julia,
         ),
         (
@@ -361,6 +367,19 @@ def test_wrong_calls(call, error, message):
     with pytest.raises(error) as caught:
         call()
     assert str(caught.value).startswith(message)
+
+
+def test_which_rates_vary():
+    """Those of the state and of the time, by a leap, too; not those of parameters."""
+    rates = [
+        lambda u, p, t: p["a"] ** 2,
+        lambda u, p, t: torch.where(u[0] > 1.0, 3.0, 2.0),
+        "a",
+        lambda u, p, t: torch.where(t > 0.5, 3.0, 2.0),
+    ]
+    jumps = [*(Jump(rate, lambda u, p, t: u) for rate in rates), sml.Reaction(1.0, {0: 1})]
+    groups = JumpProblem(ODE, jumps).captured_jumps.groups
+    assert {group.varying: group.numbers for group in groups} == {True: (1, 3, 4), False: (0, 2)}
 
 
 def test_what_it_is():

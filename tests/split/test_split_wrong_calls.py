@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 import pysciml as sml
+from pysciml.engines.julia.two_parts import refuse_gradients
 
 
 def split(f1) -> sml.SplitODEProblem:
@@ -26,6 +28,12 @@ WRONG_CALLS = [
     (lambda: sml.solve(split(lambda u, p, t: -(u**2)), "ETDRK4", "julia", dt=0.1), NOT_LINEAR),
     (lambda: sml.solve(split(lambda u, p, t: -t * u), "ETDRK4", "julia", dt=0.1), NOT_LINEAR),
     (
+        lambda: sml.solve(
+            split(lambda u, p, t: torch.where(u > 1.0, -u, -2.0 * u)), "ETDRK4", "julia", dt=0.1
+        ),
+        NOT_LINEAR,
+    ),
+    (
         lambda: sml.solve(split(lambda u, p, t: p - u), "ETDRK4", "julia", dt=0.1),
         "f1 must be linear for ETDRK4, zero where u is; here f1(0, p, t0) is [2.0, 2.0]: let f2 "
         "have that",
@@ -38,6 +46,11 @@ WRONG_CALLS = [
         'engine="julia" has no gradients of ETDRK4',
     ),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("alg", ["KenCarp4", "KenCarp4()", None])
+def test_what_takes_the_sum_has_gradients(alg):
+    refuse_gradients(split(lambda u, p, t: -u), alg)
 
 
 @pytest.mark.parametrize(("call", "message"), WRONG_CALLS, ids=[m[:40] for _, m in WRONG_CALLS])

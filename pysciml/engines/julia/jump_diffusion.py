@@ -12,10 +12,11 @@ from pysciml.engines.julia import session
 from pysciml.engines.julia.jumps import EXTENSION
 from pysciml.engines.julia.model import JuliaModel, Plan, key
 from pysciml.engines.julia.stochastic import StochasticModel, checked, kept
+from pysciml.engines.jumps import check_noise
 from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from pysciml.jumps import JumpDiffusionProblem
+    from pysciml.jump_diffusion import JumpDiffusionProblem
 
 
 class JumpDiffusionModel(JuliaModel):
@@ -44,7 +45,7 @@ class JumpDiffusionModel(JuliaModel):
 
     @staticmethod
     def check(problem: Any, alg: str | None, options: SolveOptions) -> None:
-        _check_noise(problem, options)
+        check_noise(problem, options)
         if problem.problem.is_random:
             _check_steps(problem, *checked(problem.problem, alg, options), options)
 
@@ -113,20 +114,15 @@ class JumpDiffusionModel(JuliaModel):
         )
 
 
-def _check_noise(problem: Any, options: SolveOptions) -> None:
-    if options.save_noise and not problem.problem.is_random:
-        raise ValueError("save_noise has no meaning for jumps in an ODEProblem: it has no noise")
-
-
 def _check_steps(problem: Any, name: str, methods: Any, options: SolveOptions) -> None:
     """A rate that varies is integrated along with the state: with fixed steps that never ends."""
     is_fixed = not (options.adaptive and all(method.adaptive for method in methods))
-    varying = [i for i, jump in enumerate(problem.jumps) if callable(jump.rate)]
+    varying = [j for group in problem.captured_jumps.groups if group.varying for j in group.numbers]
     if is_fixed and varying:
         raise UnsupportedError(
-            f"the rate of jumps[{varying[0]}] is a function, and jumps in an SDEProblem whose rate "
-            f"varies need steps that {name} chooses; leave out alg and adaptive=False, or take "
-            '"SOSRI"'
+            f"the rate of jumps[{varying[0]}] depends on u or t, and such jumps in an SDEProblem "
+            f'need a method that chooses its steps, such as "SOSRI", and no adaptive=False; got '
+            f"{name}, whose steps are fixed here"
         )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pysciml.capture.sparsity import pattern
+from pysciml.capture.sparsity import dependence
 from pysciml.dynamical import SecondOrderODEProblem
 from pysciml.engines.base import SolveOptions
 from pysciml.engines.julia import environment, session
@@ -40,11 +40,16 @@ def kinds() -> dict[str, str]:
 
 def kind_of(problem: Problem, alg: str | None) -> str | None:
     """What a method is for that takes this problem in parts; None for one that does not."""
-    name = _NAME.match(alg or "")
-    kind = kinds().get(name[1]) if name else None
-    if kind == "split" and name and name[1] in known_algorithms():
+    kind = kinds().get(_name(alg))
+    if kind == "split" and _name(alg) in known_algorithms():
         return kind if isinstance(problem, SplitODEProblem) else None  # it takes ODEs, too
     return kind
+
+
+def _name(alg: str | None) -> str:
+    """Without its arguments."""
+    found = _NAME.match(alg or "")
+    return found[1] if found else ""
 
 
 def check(problem: Problem, alg: str | None, options: SolveOptions) -> None:
@@ -87,7 +92,7 @@ def suited(model: JuliaModel, problem: Any, alg: str | None) -> JuliaModel:
 def refuse_gradients(problem: Problem, alg: str | None) -> None:
     """Refuse to differentiate what an adjoint method does not know as an ODE."""
     kind = kind_of(problem, alg)
-    if kind is None or (kind == "split" and alg in known_algorithms()):
+    if kind is None or (kind == "split" and _name(alg) in known_algorithms()):
         return
     native = "; the native engine has, of symplectic ones" if kind in _PARTITIONED else ""
     raise UnsupportedError(f'engine="julia" has no gradients of {alg}{native}')
@@ -122,7 +127,7 @@ def _check_halves(problem: Any, alg: str, kind: str) -> None:
 def _require_linear(problem: SplitODEProblem, alg: str) -> None:
     term = problem.terms[0]
     if "constant Jacobian" not in term.compiled:
-        changes = pattern(term.jvp, "u").nnz or pattern(term.f, "t").nnz
+        changes = dependence(term.jvp, "u").nnz or dependence(term.f, "t").nnz
         term.compiled["constant Jacobian"] = not changes
     if not term.compiled["constant Jacobian"]:
         raise UnsupportedError(

@@ -23,7 +23,8 @@ from pysciml.engines.base import (
 )
 from pysciml.engines.batches import solve_each
 from pysciml.errors import UnsupportedError
-from pysciml.jumps import DiscreteProblem, JumpDiffusionProblem, JumpProblem
+from pysciml.jump_diffusion import JumpDiffusionProblem
+from pysciml.jumps import DiscreteProblem, JumpProblem
 from pysciml.stochastic import SDEProblem
 
 if TYPE_CHECKING:

@@ -15,22 +15,21 @@ import torch
 
 from pysciml.engines.base import Array, RawSolution, SolveOptions, Stats
 from pysciml.engines.batches import added
-from pysciml.engines.jumps import kept
+from pysciml.engines.jumps import check_noise, kept
 from pysciml.events import ContinuousEvent
 from pysciml.problems import ODEProblem
 
 if TYPE_CHECKING:
     from pysciml.capture import Model
     from pysciml.engines.native.engine import NativeEngine
-    from pysciml.jumps import JumpDiffusionProblem
+    from pysciml.jump_diffusion import JumpDiffusionProblem
 
 
 def solve(
     engine: NativeEngine, problem: JumpDiffusionProblem, alg: str | None, options: SolveOptions
 ) -> RawSolution:
     """Follow the path of the seed and the trajectory; see `NativeEngine.solve`."""
-    if options.save_noise:
-        raise ValueError("save_noise has no meaning for jumps in an ODEProblem: it has no noise")
+    check_noise(problem, options)
     path = _Path(problem, options)
     while not path.is_over:
         path.follow(engine, alg)
