@@ -5,11 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pysciml.boundary import BVProblem, TwoPointBVProblem
 from pysciml.compare import Comparison, compare
-from pysciml.dae import DAEProblem
-from pysciml.delay import DDEProblem
-from pysciml.dynamical import DynamicalODEProblem, SecondOrderODEProblem
 from pysciml.ensemble import EnsembleSolution, solve_ensemble
 from pysciml.errors import (
     CaptureError,
@@ -26,9 +22,23 @@ from pysciml.events import (
     Positive,
     PresetTimes,
 )
-from pysciml.jump_diffusion import Jump, JumpDiffusionProblem
-from pysciml.jumps import DiscreteProblem, JumpProblem, Reaction
-from pysciml.problems import ODEProblem
+from pysciml.problems import (
+    BVProblem,
+    DAEProblem,
+    DDEProblem,
+    DiscreteProblem,
+    DynamicalODEProblem,
+    Jump,
+    JumpDiffusionProblem,
+    JumpProblem,
+    ODEProblem,
+    Reaction,
+    SDEProblem,
+    SecondOrderODEProblem,
+    SplitODEProblem,
+    SteadyStateProblem,
+    TwoPointBVProblem,
+)
 from pysciml.scipy_style import from_scipy
 from pysciml.sensitivity import (
     Gradient,
@@ -39,9 +49,7 @@ from pysciml.sensitivity import (
 )
 from pysciml.solution import Solution
 from pysciml.solve import solve
-from pysciml.split import SplitODEProblem
-from pysciml.steady import SteadyStateProblem, SteadyStateSolution
-from pysciml.stochastic import SDEProblem
+from pysciml.steady import SteadyStateSolution
 
 if TYPE_CHECKING:
     from pysciml import discover, julia, models, nn, train

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pysciml import validation as check
-from pysciml.dae import DAEProblem
 from pysciml.engines.base import Array
-from pysciml.problems import ODEProblem, Problem
+from pysciml.problems import DAEProblem, ODEProblem, Problem
 
 CHECK, MEND = NAMES = ("CheckInit", "BrownFullBasicInit")
 _ROUNDING = 1e-12  # relative to the entries of the state

@@ -15,14 +15,9 @@ from pysciml import validation as check
 from pysciml.engines.base import Array, SolveOptions
 from pysciml.errors import SolveError, UnsupportedError
 from pysciml.events import Event, as_events
-from pysciml.problems import Problem
+from pysciml.problems import Problem, SteadyStateProblem
 from pysciml.solution import Solution
-from pysciml.steady import (
-    SteadyStateProblem,
-    SteadyStateSolution,
-    refuse_times,
-    solve_steady,
-)
+from pysciml.steady import SteadyStateSolution, refuse_times, solve_steady
 
 _MAX_SAVED = 100_000_000  # a smaller step in saveat than this allows is a slip
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,73 +12,18 @@ from pysciml import validation as check
 from pysciml.engines.base import SUCCESSFUL, Array, RawSolution, SolveOptions, Stats
 from pysciml.engines.batches import added
 from pysciml.errors import SolveError, UnsupportedError
-from pysciml.problems import ODEProblem, Problem, Source, check_function
+from pysciml.problems import ODEProblem, SteadyStateProblem
 
 if TYPE_CHECKING:
     from pysciml.capture import Model
     from pysciml.engines.native.events import Function
 
-_FOREVER = (0.0, math.inf)
 _ROOTFIND = "SSRootfind"
 _DYNAMIC = "DynamicSS"
 _FOLLOWED_BY = "Rodas5P"
 _LATEST = 1e100  # where an integration ends that has found no steady state
 _SINGULAR = 1e13  # condition number of a Jacobian from which its inverse says nothing
 _MAXITERS = 100_000
-
-
-class SteadyStateProblem(Problem):
-    """A steady state of du/dt = f(u, p, t): a u with f(u, p) = 0.
-
-    `solve(prob, alg)` finds one and returns a `SteadyStateSolution`; `gradient(prob, loss)`
-    differentiates a loss of it by the implicit function theorem. `alg` is
-
-    - "DynamicSS", or with a method for ODEs of the engine's, "DynamicSS(Rodas5P)": follows the flow
-      from u0 until |f| <= abstol + reltol |u| (Euclidean norms), so it finds a stable state. On
-      Julia this is SteadyStateDiffEq's, whose test is |f| <= abstol or |f| <= reltol |u + f|;
-    - "SSRootfind": looks for a root from u0 with the captured Jacobian; quick and to rounding
-      errors, but the state it finds need not be stable, nor the one near u0. Natively this is
-      SciPy's hybrid Powell method, on Julia NonlinearSolve's TrustRegion, or by name
-      "SSRootfind(NewtonRaphson)", "SSRootfind(LevenbergMarquardt)", "SSRootfind(Broyden)",
-      "SSRootfind(PseudoTransient)", "SSRootfind(RobustMultiNewton)", "SSRootfind(DFSane)", ...;
-    - None: the first, then the second from where that ends, unless the Jacobian is singular there,
-      as it is where something is conserved.
-
-    The engine is "native" unless `engine="julia"` is asked for.
-
-    Parameters
-    ----------
-    f : callable or torch.nn.Module
-        As for `ODEProblem`. It must not depend on t.
-    u0 : number, list, array or tensor
-        Where the search begins.
-    p : None, number, vector, or dict, namedtuple or list of numbers and arrays
-        Parameters, handed to `f` in the same structure. A copy is kept.
-    names : list of str, optional
-        Names of the entries of u0, in row-major order.
-
-    Raises
-    ------
-    TypeError, ValueError
-        The message names the argument, what came and what was expected.
-    """
-
-    __slots__ = ()
-
-    kind = "SteadyStateProblem"
-
-    def __init__(
-        self, f: Callable[..., Any], u0: Any, p: Any = None, *, names: Sequence[str] | None = None
-    ) -> None:
-        check_function(f)
-        self._set(u0, _FOREVER, p, names)
-        self._source = Source(f, self.u0, self._p)
-
-    @staticmethod
-    def _checked_tspan(tspan: Any) -> tuple[float, float]:
-        if tspan is not _FOREVER:
-            raise TypeError("a SteadyStateProblem has no tspan: there is no time in it")
-        return _FOREVER
 
 
 @dataclass(frozen=True, repr=False)

@@ -11,8 +11,8 @@ from pysciml import engines
 from pysciml.autograd.solving import flatten
 from pysciml.engines.base import AdjointOptions, Array, SolveOptions
 from pysciml.errors import SolveError
+from pysciml.problems import SDEProblem
 from pysciml.solution import Solution
-from pysciml.stochastic import SDEProblem
 
 
 @dataclass(frozen=True)

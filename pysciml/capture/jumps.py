@@ -13,7 +13,7 @@ from pysciml.capture.sparsity import dependence
 from pysciml.errors import CaptureError
 
 if TYPE_CHECKING:
-    from pysciml.jump_diffusion import JumpSet
+    from pysciml.problems.jump_diffusion import JumpSet
 
 
 @dataclass(frozen=True)

@@ -275,7 +275,7 @@ def _law_and_network(law: Any, network: Any) -> tuple[Callable[..., Any], Any]:
     from torch import nn
 
     from pysciml.models import UDE
-    from pysciml.problems import binds, name_of
+    from pysciml.problems.base import binds, name_of
 
     if isinstance(law, UDE):
         if network is not None:

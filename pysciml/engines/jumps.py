@@ -8,8 +8,7 @@ from pysciml.capture.sparsity import dependence
 from pysciml.engines.base import Array, SolveOptions
 from pysciml.engines.lines import Steps
 from pysciml.errors import UnsupportedError
-from pysciml.jump_diffusion import JumpDiffusionProblem
-from pysciml.jumps import DiscreteProblem, JumpProblem
+from pysciml.problems import DiscreteProblem, JumpDiffusionProblem, JumpProblem
 
 # Options of a solve without a meaning for exact jumps and for maps.
 _OF_STEPS = ("dt", "dtmax", "tstops", "save_noise")

@@ -44,7 +44,7 @@ class Halves:
 
 def halves_of(problem: ODEProblem, method: str) -> Halves:
     """The halves, kept with the captured model. Refuses a problem that has none."""
-    from pysciml.dynamical import DynamicalODEProblem
+    from pysciml.problems import DynamicalODEProblem
 
     if not isinstance(problem, DynamicalODEProblem):
         raise UnsupportedError(

@@ -8,7 +8,7 @@ from pysciml.engines.base import SolveOptions
 from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from pysciml.stochastic import SDEProblem
+    from pysciml.problems import SDEProblem
 
 
 def default_method(problem: SDEProblem) -> str:

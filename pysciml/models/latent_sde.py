@@ -227,7 +227,7 @@ class _Solver:
         settings: Any,
     ) -> None:
         from pysciml.autograd.stochastic import Paths
-        from pysciml.stochastic import SDEProblem
+        from pysciml.problems import SDEProblem
 
         self.knots = knots
         self._weights = {

@@ -18,7 +18,7 @@ from pysciml import validation as check
 from pysciml.models.base import Model, require_network
 
 if TYPE_CHECKING:
-    from pysciml.dynamical import DynamicalODEProblem
+    from pysciml.problems import DynamicalODEProblem
 
 
 class Separable(nn.Module):
@@ -72,8 +72,8 @@ class HamiltonianNN(Model):
 
         These take it when the network is `Separable`.
         """
-        from pysciml.dynamical import DynamicalODEProblem
         from pysciml.nn import functional
+        from pysciml.problems import DynamicalODEProblem
 
         slopes, weights = functional(self)
         return DynamicalODEProblem(

@@ -18,7 +18,7 @@ from pysciml.engines.base import Array
 from pysciml.models.base import Model, require_network
 
 if TYPE_CHECKING:
-    from pysciml.stochastic import SDEProblem
+    from pysciml.problems import SDEProblem
     from pysciml.train.own_loss import OwnLoss
 
 
@@ -60,7 +60,7 @@ class NeuralSDE(Model):
 
     def problem(self, u0: Any, tspan: Any) -> SDEProblem:
         """The SDEProblem from states u0, (..., n); its parameters are this module's, by name."""
-        from pysciml.stochastic import SDEProblem
+        from pysciml.problems import SDEProblem
 
         p = {name: x.detach().numpy() for name, x in self.named_parameters()}
         return SDEProblem(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pysciml import validation as check
 from pysciml.models.base import Model, require_network
-from pysciml.problems import binds, is_module, name_of
+from pysciml.problems.base import binds, is_module, name_of
 from pysciml.train.observation import as_tensor
 
 _FORMS = "a function f(u, p, t), to which the network is added, or f(u, p, t, nn), which calls it"

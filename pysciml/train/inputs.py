@@ -9,9 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from pysciml import validation as check
-from pysciml.delay import DDEProblem
 from pysciml.engines.base import AdjointOptions, Array
-from pysciml.problems import ODEProblem
+from pysciml.problems import DDEProblem, ODEProblem
 from pysciml.solve import solve_options
 from pysciml.train.data import Table, Trajectory, as_tables, as_trajectories
 from pysciml.train.losses import as_loss, as_penalty

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pysciml import validation as check
-from pysciml.delay import DDEProblem
 from pysciml.engines.base import Array
-from pysciml.problems import ODEProblem
+from pysciml.problems import DDEProblem, ODEProblem
 from pysciml.train.checkpoint import read, write
 from pysciml.train.data import Trajectory
 from pysciml.train.loop import Rows, Run

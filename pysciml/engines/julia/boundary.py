@@ -14,7 +14,7 @@ from pysciml.engines.julia.model import JuliaModel, Plan
 from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from pysciml.boundary import BVProblem
+    from pysciml.problems import BVProblem
 
 _EXTENSION = "PySciMLBoundaryExt"
 _FAMILY = "BoundaryValueDiffEq"

@@ -12,7 +12,7 @@ from pysciml.engines.julia.methods import IMPLICIT, refused
 from pysciml.engines.julia.model import JuliaModel, Plan
 
 if TYPE_CHECKING:
-    from pysciml.dae import DAEProblem
+    from pysciml.problems import DAEProblem
 
 
 class ImplicitModel(JuliaModel):

@@ -14,7 +14,7 @@ from pysciml.engines.julia.model import JuliaModel, Plan
 from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from pysciml.delay import DDEProblem
+    from pysciml.problems import DDEProblem
 
 _EXTENSION = "PySciMLDelayExt"
 _METHOD_OF_STEPS = re.compile(r"\s*MethodOfSteps\s*\((.*)\)\s*")

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pysciml import validation as check
-from pysciml.delay import DDEProblem
 from pysciml.engines.base import (
     AdjointOptions,
     Array,
@@ -29,6 +28,7 @@ from pysciml.engines.julia import ensemble, environment, session, two_parts
 from pysciml.engines.julia.methods import IMPLICIT, known_algorithms
 from pysciml.engines.julia.model import JuliaModel
 from pysciml.errors import UnsupportedError
+from pysciml.problems import DDEProblem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,9 +146,9 @@ class JuliaEngine:
                 "them, from the derivatives that were captured"
             )
         if isinstance(problem, DDEProblem):
-            from pysciml import delay_tangent
+            from pysciml.sensitivity import delays
 
-            return delay_tangent.solve_with_pullback(self.solve, problem, alg, options, adjoint)
+            return delays.solve_with_pullback(self.solve, problem, alg, options, adjoint)
         two_parts.refuse_gradients(problem, alg)
         solve: Any = adjoints.solve_with_pullback
         if options.events:

@@ -16,7 +16,7 @@ from pysciml.engines.jumps import check_noise
 from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from pysciml.jump_diffusion import JumpDiffusionProblem
+    from pysciml.problems import JumpDiffusionProblem
 
 
 class JumpDiffusionModel(JuliaModel):

@@ -18,7 +18,7 @@ from pysciml.validation import did_you_mean
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pysciml.jumps import JumpProblem
+    from pysciml.problems import JumpProblem
 
 EXTENSION = "PySciMLJumpsExt"
 

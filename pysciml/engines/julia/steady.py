@@ -12,7 +12,7 @@ from pysciml.errors import UnsupportedError
 from pysciml.validation import did_you_mean
 
 if TYPE_CHECKING:
-    from pysciml.steady import SteadyStateProblem
+    from pysciml.problems import SteadyStateProblem
 
 _EXTENSION = "PySciMLSteadyExt"
 #: of NonlinearSolve; the first is the default, as it uses the Jacobian and stays near its start

@@ -19,7 +19,7 @@ from pysciml.engines.stochastic import check_interpretation, check_step, default
 from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from pysciml.stochastic import SDEProblem
+    from pysciml.problems import SDEProblem
 
 _EXTENSION = "PySciMLStochasticExt"
 _NAME = re.compile(r"\w+")

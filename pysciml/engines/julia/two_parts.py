@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pysciml.capture.sparsity import dependence
-from pysciml.dynamical import SecondOrderODEProblem
 from pysciml.engines.base import SolveOptions
 from pysciml.engines.julia import environment, session
 from pysciml.engines.julia.methods import known_algorithms
 from pysciml.engines.julia.model import JuliaModel
 from pysciml.engines.partitioned import Halves, halves_of, require_separable
 from pysciml.errors import UnsupportedError
-from pysciml.split import SplitODEProblem
+from pysciml.problems import SecondOrderODEProblem, SplitODEProblem
 
 if TYPE_CHECKING:
     from pysciml.problems import Problem

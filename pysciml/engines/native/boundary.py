@@ -14,12 +14,12 @@ import numpy as np
 
 from pysciml.engines.base import Array, RawSolution, SolveOptions, Stats
 from pysciml.errors import UnsupportedError
-from pysciml.tangent import tangent_problem
+from pysciml.sensitivity.tangent import tangent_problem
 from pysciml.validation import did_you_mean
 
 if TYPE_CHECKING:
-    from pysciml.boundary import BVProblem
     from pysciml.engines.native.engine import NativeEngine
+    from pysciml.problems import BVProblem
 
 NAMES = ("Collocation", "Shooting")
 _FIRST_INTERVALS = 20  # of the first mesh, between two conditions, when there is no dt

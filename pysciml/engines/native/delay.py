@@ -27,8 +27,8 @@ from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from pysciml.capture.delays import CapturedDelays
-    from pysciml.delay import DDEProblem
     from pysciml.engines.native.methods import Method
+    from pysciml.problems import DDEProblem
 
 _MOST_KINKS = 10_000  # beyond, the solution has long become smooth
 

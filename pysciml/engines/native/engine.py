@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pysciml.boundary import BVProblem
-from pysciml.delay import DDEProblem
 from pysciml.engines.base import (
     AdjointOptions,
     Array,
@@ -23,9 +21,14 @@ from pysciml.engines.base import (
 )
 from pysciml.engines.batches import solve_each
 from pysciml.errors import UnsupportedError
-from pysciml.jump_diffusion import JumpDiffusionProblem
-from pysciml.jumps import DiscreteProblem, JumpProblem
-from pysciml.stochastic import SDEProblem
+from pysciml.problems import (
+    BVProblem,
+    DDEProblem,
+    DiscreteProblem,
+    JumpDiffusionProblem,
+    JumpProblem,
+    SDEProblem,
+)
 
 if TYPE_CHECKING:
     from pysciml.engines.native.methods import Method
@@ -197,9 +200,9 @@ class NativeEngine:
                 f'{_DISCRETE!r}; the algorithms of SciMLSensitivity need engine="julia"'
             )
         if isinstance(problem, DDEProblem):
-            from pysciml import delay_tangent
+            from pysciml.sensitivity import delays
 
-            return delay_tangent.solve_with_pullback(self.solve, problem, alg, options, adjoint)
+            return delays.solve_with_pullback(self.solve, problem, alg, options, adjoint)
         if isinstance(problem, SDEProblem):
             from pysciml.engines.native.stochastic import adjoint as stochastic_adjoint
 

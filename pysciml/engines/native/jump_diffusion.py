@@ -22,7 +22,7 @@ from pysciml.problems import ODEProblem
 if TYPE_CHECKING:
     from pysciml.capture import Model
     from pysciml.engines.native.engine import NativeEngine
-    from pysciml.jump_diffusion import JumpDiffusionProblem
+    from pysciml.problems import JumpDiffusionProblem
 
 
 def solve(

@@ -29,7 +29,7 @@ from pysciml.engines.base import (
 from pysciml.engines.batches import added, solve_each
 from pysciml.engines.torch import stochastic
 from pysciml.errors import UnsupportedError
-from pysciml.stochastic import SDEProblem
+from pysciml.problems import SDEProblem
 from pysciml.validation import did_you_mean
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from pysciml.validation import did_you_mean
 if TYPE_CHECKING:
     import torch
 
-    from pysciml.stochastic import SDEProblem
+    from pysciml.problems import SDEProblem
 
 _ITO = ("euler", "milstein", "srk")
 _STRATONOVICH = ("midpoint", "heun", "euler_heun", "reversible_heun", "log_ode", "milstein")

@@ -33,7 +33,7 @@ from pysciml.engines.native.run import (
     parameters_of,
     resized,
 )
-from pysciml.jumps import DiscreteProblem, JumpProblem
+from pysciml.problems import DiscreteProblem, JumpProblem
 
 _FIRST_ROOM = 256  # rows of every step's output, before anything is known
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pysciml.engines.base import SolveOptions
 from pysciml.engines.native.methods import refuse_unknown
 from pysciml.errors import UnsupportedError
-from pysciml.jumps import DiscreteProblem, JumpProblem
+from pysciml.problems import DiscreteProblem, JumpProblem
 from pysciml.validation import as_real, did_you_mean
 
 DIRECT, LEAPING, _MAP = "Direct", "TauLeaping", "FunctionMap"

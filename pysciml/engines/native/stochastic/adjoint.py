@@ -28,7 +28,7 @@ from pysciml.engines.native.stochastic.sri import pull_back_sri
 from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from pysciml.stochastic import SDEProblem
+    from pysciml.problems import SDEProblem
 
 
 @njit(signature("void", "IIFFFFFFFFFFFFFFIIFiii"), **ENTRY)

@@ -39,7 +39,7 @@ from pysciml.engines.native.stochastic.methods import Method, find
 from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from pysciml.stochastic import SDEProblem
+    from pysciml.problems import SDEProblem
 
 _KINDS = {"diagonal": s.DIAGONAL, "scalar": s.SCALAR, "general": s.GENERAL}
 _MAX_LEVEL = brownian.DEPTH - 8  # smallest fixed step: root / 2**_MAX_LEVEL

@@ -18,7 +18,7 @@ from pysciml.engines.stochastic import check_interpretation, check_step, default
 from pysciml.validation import did_you_mean
 
 if TYPE_CHECKING:
-    from pysciml.stochastic import SDEProblem
+    from pysciml.problems import SDEProblem
 
 _QMAX = 1.125  # errors are random: a step that grows fast is often rejected (SciML's choice)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pysciml import validation as check
 from pysciml.events import Event
-from pysciml.joined import JoinedODEProblem, both_in_place
+from pysciml.problems.joined import JoinedODEProblem, both_in_place
 
 if TYPE_CHECKING:
     from pysciml.capture import Model

@@ -10,16 +10,9 @@ import numpy as np
 
 from pysciml import validation as check
 from pysciml.engines.base import Array
-from pysciml.joined import works_in_place
-from pysciml.problems import (
-    UNSET,
-    ODEProblem,
-    Problem,
-    Source,
-    check_function,
-    check_takes,
-    name_of,
-)
+from pysciml.problems.base import UNSET, Problem, Source, check_function, check_takes, name_of
+from pysciml.problems.joined import works_in_place
+from pysciml.problems.ode import ODEProblem
 
 if TYPE_CHECKING:
     from pysciml.capture.boundary import CapturedConditions

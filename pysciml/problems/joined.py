@@ -9,7 +9,8 @@ from typing import Any
 from pysciml import validation as check
 from pysciml.engines.base import Array
 from pysciml.events import Event
-from pysciml.problems import ODEProblem, Source, binds, is_module, name_of
+from pysciml.problems.base import Source, binds, is_module, name_of
+from pysciml.problems.ode import ODEProblem
 
 Function = Callable[..., Any]
 #: makes one right-hand side of the functions; known by its place in a module, to be pickled

@@ -10,7 +10,7 @@ import numpy as np
 
 from pysciml import validation as check
 from pysciml.engines.base import Array
-from pysciml.events import Event, as_events
+from pysciml.events import Event
 
 if TYPE_CHECKING:
     from pysciml.capture import Model
@@ -113,8 +113,8 @@ class Problem:
 
     def __repr__(self) -> str:
         return (
-            f"{type(self).__name__}({self._functions()}, u0={_brief(self.u0)}, "
-            f"tspan={self.tspan}, p={_brief(self.p)}{self._extras()})"
+            f"{type(self).__name__}({self._functions()}, u0={brief(self.u0)}, "
+            f"tspan={self.tspan}, p={brief(self.p)}{self._extras()})"
         )
 
     def _functions(self) -> str:
@@ -136,70 +136,6 @@ class Problem:
                 "another shape"
             )
         return array
-
-
-class ODEProblem(Problem):
-    """An initial value problem, M du/dt = f(u, p, t) with u(t0) = u0.
-
-    Parameters
-    ----------
-    f : callable or torch.nn.Module
-        `f(u, p, t)` returns du/dt, in the shape of `u0`; `f(du, u, p, t)` writes it into `du`.
-        Plain Python with torch, NumPy or `math` functions. It is captured once, when the problem
-        is first solved. A module's parameters become `p`.
-    u0 : number, list, array or tensor
-        State at t0, of any shape. It is kept as float64.
-    tspan : (t0, t1)
-        Two different times; t1 < t0 integrates backwards.
-    p : None, number, vector, or dict, namedtuple or list of numbers and arrays
-        Parameters, handed to `f` in the same structure. A copy is kept.
-    mass_matrix : (n, n) array, optional
-        M, with n = u0.size; singular for a differential-algebraic equation. Default: the identity.
-    names : list of str, optional
-        Names of the entries of u0, in row-major order, for plots and tables.
-    events : list of events, optional
-        What happens in every solve of the problem; see `pysciml.events`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        The message names the argument, what came and what was expected.
-    """
-
-    __slots__ = ("is_algebraic", "mass_matrix")
-
-    kind = "ODEProblem"
-
-    def __init__(
-        self,
-        f: Callable[..., Any],
-        u0: Any,
-        tspan: Any,
-        p: Any = None,
-        *,
-        mass_matrix: Any = None,
-        names: Sequence[str] | None = None,
-        events: Sequence[Event] | None = None,
-    ) -> None:
-        check_function(f)
-        self._set(u0, tspan, p, names)
-        self.mass_matrix = check.as_mass_matrix(mass_matrix, self.u0_flat.size)
-        mass = self.mass_matrix
-        self.is_algebraic = mass is not None and not mass.any(axis=1).all()
-        self.events = as_events(events, self.u0_flat.size)
-        self._source = Source(f, self.u0, self._p)
-
-    def _like(self) -> ODEProblem:
-        new = super()._like()
-        new.mass_matrix = self.mass_matrix
-        new.is_algebraic = self.is_algebraic
-        return new
-
-    def _extras(self) -> str:
-        mass = "" if self.mass_matrix is None else f", mass_matrix={_brief(self.mass_matrix)}"
-        count = len(self.events)
-        events = f", {count} event{'s' * (count > 1)}" if count else ""
-        return mass + super()._extras() + events
 
 
 class Source:
@@ -302,10 +238,10 @@ def name_of(f: Any) -> str:
     return getattr(f, "__name__", None) or type(f).__name__
 
 
-def _brief(value: Any) -> str:
+def brief(value: Any) -> str:
     """Small values in full, large ones by their shape."""
     if isinstance(value, np.ndarray):
         return str(value.tolist()) if value.size <= 6 else f"<{value.shape} array>"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key!r}: {_brief(leaf)}" for key, leaf in value.items()) + "}"
+        return "{" + ", ".join(f"{key!r}: {brief(leaf)}" for key, leaf in value.items()) + "}"
     return f"{float(value)}" if isinstance(value, float) else repr(value)

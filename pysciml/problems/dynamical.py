@@ -10,7 +10,7 @@ import numpy as np
 from pysciml import validation as check
 from pysciml.engines.base import Array
 from pysciml.events import Event
-from pysciml.joined import JoinedODEProblem, both_in_place, works_in_place
+from pysciml.problems.joined import JoinedODEProblem, both_in_place, works_in_place
 from pysciml.solution import index_names
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from pysciml import validation as check
 from pysciml.engines.base import Array
 from pysciml.errors import CaptureError
-from pysciml.problems import Problem, Source, check_function
+from pysciml.problems.base import Problem, Source, check_function
 
 if TYPE_CHECKING:
     from pysciml.capture import Model
@@ -108,7 +108,7 @@ class JumpProblem(Problem):
     def __new__(cls, reactions: Any = None, *args: Any, **keywords: Any) -> Any:
         if cls is not JumpProblem or not isinstance(reactions, Problem):
             return super().__new__(cls)
-        from pysciml.jump_diffusion import JumpDiffusionProblem
+        from pysciml.problems.jump_diffusion import JumpDiffusionProblem
 
         return super().__new__(JumpDiffusionProblem)  # whose __init__ Python then calls
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from pysciml import validation as check
 from pysciml.engines.base import Array
-from pysciml.problems import Problem, Source, check_function, is_module, name_of
+from pysciml.problems.base import Problem, Source, check_function, is_module, name_of
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from pysciml import validation as check
 from pysciml.engines.base import Array
-from pysciml.joined import works_in_place
-from pysciml.problems import UNSET, Problem, Source
+from pysciml.problems.base import UNSET, Problem, Source
+from pysciml.problems.joined import works_in_place
 
 if TYPE_CHECKING:
     from pysciml.capture import Model

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from pysciml.capture.sparsity import pattern
-from pysciml.delay import DDEProblem
 from pysciml.engines.base import (
     AdjointOptions,
     Array,
@@ -31,6 +30,7 @@ from pysciml.engines.base import (
     SolveOptions,
 )
 from pysciml.errors import UnsupportedError
+from pysciml.problems import DDEProblem
 
 if TYPE_CHECKING:
     from pysciml.capture.delays import CapturedDelays

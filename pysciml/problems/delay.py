@@ -9,8 +9,8 @@ import numpy as np
 
 from pysciml import validation as check
 from pysciml.engines.base import Array
-from pysciml.joined import works_in_place
-from pysciml.problems import Problem, Source, check_takes, name_of
+from pysciml.problems.base import Problem, Source, check_takes, name_of
+from pysciml.problems.joined import works_in_place
 
 if TYPE_CHECKING:
     from pysciml.capture import Model

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pysciml import validation as check
 from pysciml.engines.base import Array
 from pysciml.errors import UnsupportedError
-from pysciml.jumps import (
+from pysciml.problems.base import Problem, binds, name_of
+from pysciml.problems.jumps import (
     JumpProblem,
     Propensities,
     Reaction,
@@ -20,7 +21,6 @@ from pysciml.jumps import (
     checked_rate,
     resolved,
 )
-from pysciml.problems import Problem, binds, name_of
 
 if TYPE_CHECKING:
     from pysciml.capture import Model
