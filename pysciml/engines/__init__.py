@@ -33,7 +33,7 @@ _HAVE |= dict.fromkeys(
     ("BVProblem", "TwoPointBVProblem", "SteadyStateProblem", "JumpProblem"), ("native", "julia")
 )
 _HAVE |= {
-    "DiscreteProblem": ("native",),
+    "DiscreteProblem": ("native", "julia"),
     "JumpProblem of an ODEProblem": ("native", "julia"),
     "JumpProblem of an SDEProblem": ("julia",),
 }

@@ -226,7 +226,7 @@ WRONG_CALLS = [
     (
         solved(walk, engine="torch"),
         UnsupportedError,
-        'engine="torch" has no DiscreteProblem; engine="native" has',
+        'engine="torch" has no DiscreteProblem; engine="native" and engine="julia" have',
     ),
 ]
 

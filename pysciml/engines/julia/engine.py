@@ -44,6 +44,7 @@ _CLASSES = {
     "TwoPointBVProblem": ("pysciml.engines.julia.boundary", "BoundaryModel"),
     "DAEProblem": ("pysciml.engines.julia.dae", "ImplicitModel"),
     "DDEProblem": ("pysciml.engines.julia.delay", "DelayedModel"),
+    "DiscreteProblem": ("pysciml.engines.julia.maps", "MapModel"),
     "SDEProblem": ("pysciml.engines.julia.stochastic", "StochasticModel"),
     "JumpProblem": ("pysciml.engines.julia.jumps", "ReactionModel"),
     "JumpProblem of an ODEProblem": ("pysciml.engines.julia.jump_diffusion", "JumpDiffusionModel"),
@@ -94,6 +95,10 @@ class JuliaEngine:
             from pysciml.engines.julia.jumps import NAMES
 
             return NAMES
+        if kind == "DiscreteProblem":
+            from pysciml.engines.julia.maps import NAME
+
+            return (NAME,)
         if session.started():
             return tuple(str(name) for name in session.module().algorithm_names())
         return tuple(sorted(known_algorithms() - {*IMPLICIT}))
@@ -118,7 +123,7 @@ class JuliaEngine:
         """Solve a batch of an ensemble in Julia's threads or processes; see `ManyEngine`.
 
         Each trajectory is the one that `solve` gives, to the last bit. Kinds of problems other
-        than ODEs, SDEs and those with jumps are solved one by one.
+        than ODEs, SDEs, maps and those with jumps are solved one by one.
         """
         in_parts = two_parts.kind_of(problem, alg) is not None
         ensemble.check_distributed(how, problem, options, in_parts)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 KINDS = (
     "ODEProblem",
     "SDEProblem",
+    "DiscreteProblem",
     "JumpProblem",
     "JumpProblem of an ODEProblem",
     "JumpProblem of an SDEProblem",

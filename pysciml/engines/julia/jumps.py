@@ -80,7 +80,7 @@ class ReactionModel(JuliaModel):
             rate.compile("f")
 
     def prepared(self, alg: str | None, options: SolveOptions) -> tuple[str, SolveOptions]:
-        return _checked(self._problem, alg, options), _asked(options)
+        return _checked(self._problem, alg, options), asked(options)
 
     def plan(self, alg: str | None, options: SolveOptions) -> Plan:
         return self.kept(key(alg, options), lambda: self._reaction_plan(alg, options))
@@ -161,7 +161,7 @@ def _checked(problem: JumpProblem, alg: str | None, options: SolveOptions) -> st
     return name
 
 
-def _asked(options: SolveOptions) -> SolveOptions:
+def asked(options: SolveOptions) -> SolveOptions:
     """What Julia is asked for: for dense output, every jump."""
     asked = replace(options, dense=False)
     if options.dense:
