@@ -179,6 +179,9 @@ class JumpProblem(Problem):
 class DiscreteProblem(Problem):
     """A map, u[k+1] = f(u[k], p, k), iterated from k = tspan[0] to tspan[1].
 
+    k is the number of the state that f is given, on all engines;
+    SciML's own FunctionMap hands f the number of the state that it is to return, k + 1.
+
     Parameters
     ----------
     f : callable or torch.nn.Module

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ import pytest
 from pysciml.engines.julia import environment
 from pysciml.engines.julia.engine import JuliaEngine, known_algorithms
 from pysciml.errors import EngineUnavailableError
+
+COME_WITH_JULIA = {"Distributed", "Serialization"}
 
 
 @pytest.fixture
@@ -175,6 +178,20 @@ def test_juliapkg_finds_our_requirements(nowhere: Path) -> None:
     assert ours.uuid == environment.PACKAGE_UUID
     assert (Path(ours.path) / "src" / "PySciML.jl").is_file()
     assert compat
+
+
+def _section(text: str, name: str) -> dict[str, str]:
+    section = text.partition(f"[{name}]\n")[2].partition("\n[")[0]
+    return dict(re.findall(r'^(\w+) = "(.*)"$', section, re.MULTILINE))
+
+
+def test_what_an_ordinary_user_gets_is_all_that_extensions_load() -> None:
+    project = (environment.julia_package() / "Project.toml").read_text()
+    wanted, compat = _section(project, "weakdeps"), _section(project, "compat")
+    assert {"JumpProcesses", "Distributed"} <= set(wanted)  # it has been read
+    listed = json.loads((environment.source_root() / "juliapkg.json").read_text())["packages"]
+    for name in sorted(set(wanted) - COME_WITH_JULIA):
+        assert listed[name] == {"uuid": wanted[name], "version": compat[name]}
 
 
 def test_report_has_rows_for_doctor(nowhere: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import pysciml as sml
+from pysciml.engines.julia import session
 
 pytestmark = pytest.mark.julia
 
@@ -27,3 +28,20 @@ def test_some_components(events):
     sol = sml.solve(problem, "Tsit5", "julia", save_idxs=[1], events=events, **tight)
     np.testing.assert_allclose(sol.u[:, 0], -np.sin(sol.t), atol=1e-7)
     np.testing.assert_allclose(sol(2.5), [-np.sin(2.5)], atol=1e-7)
+
+
+def test_a_package_that_is_missing_is_named_when_it_is_needed():
+    """And only then: an environment without it is good for all else."""
+    session.module()
+    julia = session.main()
+    path = list(julia.LOAD_PATH)
+    julia.seval("empty!(LOAD_PATH)")
+    try:
+        with pytest.raises(sml.EngineUnavailableError, match="lacks JumpProcesses"):
+            session.extension.__wrapped__("PySciMLJumpsExt")
+        decay = sml.ODEProblem(lambda u, p, t: -u, 1.0, (0.0, 1.0))
+        tight = {"abstol": 1e-9, "reltol": 1e-9}
+        assert sml.solve(decay, "Tsit5", "julia", **tight).u[-1] == pytest.approx(np.exp(-1.0))
+    finally:
+        for entry in path:
+            julia.push_b(julia.LOAD_PATH, entry)
