@@ -80,7 +80,7 @@ class _System:
 
     def _compiled(self, name: str, size: int) -> Function:
         from pysciml.engines.native.events import Function
-        from pysciml.engines.native.run import compiled_of
+        from pysciml.engines.native.workspace import compiled_of
 
         return Function(compiled_of(self.problem.model).function(name), size)
 

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pysciml.engines.base import Availability, Engine
-from pysciml.engines.native.symplectic_tableau import SYMPLECTIC
+from pysciml.engines.native.symplectic.tableau import SYMPLECTIC
 from pysciml.errors import EngineUnavailableError, UnsupportedError
 from pysciml.validation import describe, did_you_mean
 

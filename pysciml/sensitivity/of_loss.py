@@ -9,7 +9,7 @@ import numpy as np
 
 from pysciml import validation as check
 from pysciml.engines.base import AdjointOptions, Array
-from pysciml.engines.native.symplectic_tableau import SYMPLECTIC
+from pysciml.engines.native.symplectic.tableau import SYMPLECTIC
 from pysciml.errors import UnsupportedError
 from pysciml.problems import ODEProblem, SteadyStateProblem
 from pysciml.sensitivity.loss import check_loss, directional_gradient, loss_gradient

@@ -8,7 +8,7 @@ import torch
 from dynamical_cases import SYMPLECTIC, kepler, oscillator
 
 import pysciml as sml
-from pysciml.engines.native.symplectic_tableau import SYMPLECTIC as TABLEAUS
+from pysciml.engines.native.symplectic.tableau import SYMPLECTIC as TABLEAUS
 
 TIMES = np.array([0.0, 0.25, 0.6, 1.0])
 DT = 0.1

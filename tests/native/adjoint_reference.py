@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pysciml.engines.native.rodas import RosenbrockTableau
-from pysciml.engines.native.tableau import ExplicitTableau, hermite_rows
+from pysciml.engines.native.explicit.tableau import ExplicitTableau, hermite_rows
+from pysciml.engines.native.rosenbrock.tableau import RosenbrockTableau
 
 Tensor = torch.Tensor
 RightHandSide = Callable[[Tensor, Tensor, Any], Tensor]

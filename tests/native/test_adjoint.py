@@ -15,8 +15,8 @@ from pysciml.engines.base import AdjointOptions, Cotangents, SolveOptions
 from pysciml.engines.native import adjoint
 from pysciml.engines.native.checkpoints import log_width
 from pysciml.engines.native.engine import NativeEngine
+from pysciml.engines.native.explicit.tableau import ExplicitTableau
 from pysciml.engines.native.methods import NAMES, find
-from pysciml.engines.native.tableau import ExplicitTableau
 from pysciml.errors import UnsupportedError
 from pysciml.problems import ODEProblem
 

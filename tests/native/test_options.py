@@ -234,7 +234,7 @@ def test_the_pattern_is_asked_for_only_when_it_pays():
 
 
 def test_colours_of_the_five_point_stencil():
-    from pysciml.engines.native.sparse import pattern_of
+    from pysciml.engines.native.rosenbrock.sparse import pattern_of
 
     problem, _ = heat(20)
     pattern = pattern_of(problem.model._pattern)

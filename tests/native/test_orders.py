@@ -7,7 +7,8 @@ import pytest
 from native_models import closed_form, exact, oscillator, oscillator_exact
 
 from pysciml.engines.base import SolveOptions
-from pysciml.engines.native.classic import (
+from pysciml.engines.native.engine import NativeEngine
+from pysciml.engines.native.explicit.classic import (
     BS3,
     DP5,
     EULER,
@@ -17,10 +18,9 @@ from pysciml.engines.native.classic import (
     MIDPOINT,
     RK4,
 )
-from pysciml.engines.native.engine import NativeEngine
-from pysciml.engines.native.tableau import hermite_rows
-from pysciml.engines.native.tsit5 import TSIT5
-from pysciml.engines.native.verner import VERN6, VERN7
+from pysciml.engines.native.explicit.tableau import hermite_rows
+from pysciml.engines.native.explicit.tsit5 import TSIT5
+from pysciml.engines.native.explicit.verner import VERN6, VERN7
 
 ENGINE = NativeEngine()
 

@@ -22,7 +22,7 @@ from pysciml.errors import UnsupportedError
 from pysciml.validation import did_you_mean
 
 if TYPE_CHECKING:
-    from pysciml.engines.native.tableau import ExplicitTableau
+    from pysciml.engines.native.explicit.tableau import ExplicitTableau
     from pysciml.problems import ODEProblem
 
 EXTENSION = "PySciMLSensitivityExt"
@@ -139,7 +139,7 @@ def _tableau(name: str) -> ExplicitTableau | None:
 @cache
 def _tableaus() -> dict[str, ExplicitTableau]:
     """Methods whose interpolants are the same on both engines."""
-    from pysciml.engines.native.tsit5 import TSIT5
-    from pysciml.engines.native.verner import VERN6, VERN7
+    from pysciml.engines.native.explicit.tsit5 import TSIT5
+    from pysciml.engines.native.explicit.verner import VERN6, VERN7
 
     return {tableau.name: tableau for tableau in (TSIT5, VERN6, VERN7)}

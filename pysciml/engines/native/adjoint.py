@@ -12,13 +12,14 @@ from pysciml.engines.base import AdjointOptions, Array, Cotangents, RawSolution,
 from pysciml.engines.event_adjoint import EventBackward, Outputs, refuse_corrections
 from pysciml.engines.native import common as c
 from pysciml.engines.native.checkpoints import Recording, Replay, Stretch, log_width
-from pysciml.engines.native.explicit_adjoint import ExplicitBackward
-from pysciml.engines.native.run import Workspace, compiled_of, first_chunk
-from pysciml.engines.native.tableau import ExplicitTableau
+from pysciml.engines.native.explicit.adjoint import ExplicitBackward
+from pysciml.engines.native.explicit.tableau import ExplicitTableau
+from pysciml.engines.native.loop import first_chunk
+from pysciml.engines.native.workspace import Workspace, compiled_of
 
 if TYPE_CHECKING:
     from pysciml.engines.native.methods import Method
-    from pysciml.engines.native.rosenbrock_adjoint import RosenbrockBackward
+    from pysciml.engines.native.rosenbrock.adjoint import RosenbrockBackward
     from pysciml.problems import ODEProblem
 
 _LOG_BUDGET = 64 * 2**20  # bytes of a log above which checkpoints are kept instead
@@ -193,7 +194,7 @@ class Memory:
             return found
         implicit = self.space.implicit(tableau, mass)
         if found is None or found.implicit is not implicit:
-            from pysciml.engines.native.rosenbrock_adjoint import RosenbrockBackward
+            from pysciml.engines.native.rosenbrock.adjoint import RosenbrockBackward
 
             found = self._backward[side] = RosenbrockBackward(self, implicit)
         return found

@@ -23,7 +23,7 @@ from pysciml.engines.native.common import (
     I_SAVE,
     signature,
 )
-from pysciml.engines.native.run import RETCODES
+from pysciml.engines.native.failure import RETCODES
 
 # Places in `at`: the next trajectory, the end of the batch, distances in floats between the
 # trajectories' initial states and parameters (0: shared), number of parameters, floats saved for a

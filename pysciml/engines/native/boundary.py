@@ -77,7 +77,7 @@ class _Functions:
 
 def _function(model: Any, name: str, size: int) -> Any:
     from pysciml.engines.native.events import Function
-    from pysciml.engines.native.run import compiled_of
+    from pysciml.engines.native.workspace import compiled_of
 
     return Function(compiled_of(model).function(name), size)
 

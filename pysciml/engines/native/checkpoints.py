@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from pysciml.engines.base import Array
 from pysciml.engines.native import common as c
-from pysciml.engines.native import explicit
+from pysciml.engines.native.explicit import loop as explicit
+from pysciml.engines.native.explicit.tableau import ExplicitTableau
 from pysciml.engines.native.methods import Method
-from pysciml.engines.native.run import Drive, resized
-from pysciml.engines.native.tableau import ExplicitTableau
+from pysciml.engines.native.output import resized
+from pysciml.engines.native.run import Drive
 
 FIRST_STRIDE = 64
 

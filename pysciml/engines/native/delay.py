@@ -20,9 +20,10 @@ from pysciml.codegen.numba import compile_program
 from pysciml.engines.base import Array, RawSolution, SolveOptions
 from pysciml.engines.native import common as c
 from pysciml.engines.native import methods
+from pysciml.engines.native.explicit.tableau import ExplicitTableau
 from pysciml.engines.native.pointers import call_rhs_at, pointer
-from pysciml.engines.native.run import Compiled, Drive
-from pysciml.engines.native.tableau import ExplicitTableau
+from pysciml.engines.native.run import Drive
+from pysciml.engines.native.workspace import Compiled
 from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:

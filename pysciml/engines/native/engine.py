@@ -131,7 +131,7 @@ class NativeEngine:
         if method is None:
             method = self._method(alg, options)
         if method.is_symplectic:
-            from pysciml.engines.native import symplectic
+            from pysciml.engines.native.symplectic import run as symplectic
 
             return symplectic.solve(problem, method, options)
         return self._run(problem, method, options)
@@ -167,7 +167,7 @@ class NativeEngine:
         method = self._plain.get(alg) if not options.algorithm else None
         method = method or self._method(alg, options)
         if method.is_symplectic:
-            from pysciml.engines.native import symplectic_ensemble
+            from pysciml.engines.native.symplectic import ensemble as symplectic_ensemble
 
             return symplectic_ensemble.solve_many(problem, method, options, batch, out, stop)
         return ensemble.solve_many(problem, method, options, batch, out, stop)
@@ -214,7 +214,7 @@ class NativeEngine:
         method = self._plain.get(alg) if not options.algorithm else None
         method = method or self._method(alg, options)
         if method.is_symplectic:
-            from pysciml.engines.native import symplectic_adjoint
+            from pysciml.engines.native.symplectic import adjoint as symplectic_adjoint
 
             return symplectic_adjoint.solve_with_pullback(problem, method, options, adjoint)
         return native_adjoint.solve_with_pullback(problem, method, options, adjoint)

@@ -16,7 +16,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pysciml.engines.base import Array, Batch, RawBatch, SolveOptions, Stats
-from pysciml.engines.native import explicit, rosenbrock
 from pysciml.engines.native.batch import (
     AT_COUNT,
     COMPILING,
@@ -45,12 +44,15 @@ from pysciml.engines.native.common import (
     WATCH,
     signature,
 )
-from pysciml.engines.native.run import Drive, compiled_of
+from pysciml.engines.native.explicit import loop as explicit
+from pysciml.engines.native.rosenbrock import loop as rosenbrock
+from pysciml.engines.native.run import Drive
+from pysciml.engines.native.workspace import compiled_of
 
 if TYPE_CHECKING:
     from pysciml.engines.native.methods import Method
-    from pysciml.engines.native.rodas import RosenbrockTableau
-    from pysciml.engines.native.run import Workspace
+    from pysciml.engines.native.rosenbrock.tableau import RosenbrockTableau
+    from pysciml.engines.native.workspace import Workspace
     from pysciml.problems import ODEProblem
 
 CHUNK = 10_000  # steps between two looks at the stop signal

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pysciml.engines.native import common as c
-from pysciml.engines.native.classic import (
+from pysciml.engines.native.explicit.classic import (
     BS3,
     DP5,
     EULER,
@@ -22,11 +22,16 @@ from pysciml.engines.native.classic import (
     MIDPOINT,
     RK4,
 )
-from pysciml.engines.native.rodas import RODAS4, RODAS5P, ROSENBROCK23, RosenbrockTableau
-from pysciml.engines.native.symplectic_tableau import SYMPLECTIC, SymplecticTableau
-from pysciml.engines.native.tableau import ExplicitTableau
-from pysciml.engines.native.tsit5 import TSIT5
-from pysciml.engines.native.verner import VERN6, VERN7
+from pysciml.engines.native.explicit.tableau import ExplicitTableau
+from pysciml.engines.native.explicit.tsit5 import TSIT5
+from pysciml.engines.native.explicit.verner import VERN6, VERN7
+from pysciml.engines.native.rosenbrock.tableau import (
+    RODAS4,
+    RODAS5P,
+    ROSENBROCK23,
+    RosenbrockTableau,
+)
+from pysciml.engines.native.symplectic.tableau import SYMPLECTIC, SymplecticTableau
 from pysciml.errors import UnsupportedError
 
 Tableau = ExplicitTableau | RosenbrockTableau

@@ -22,17 +22,13 @@ from pysciml.engines.native.batch import (
     retcode_of,
     rows_of,
 )
+from pysciml.engines.native.failure import RETCODES
 from pysciml.engines.native.jumps import common as s
 from pysciml.engines.native.jumps import loop
 from pysciml.engines.native.jumps.methods import DIRECT, LEAPING, epsilon_of, find
-from pysciml.engines.native.run import (
-    RETCODES,
-    Loop,
-    compiled_of,
-    first_chunk,
-    parameters_of,
-    resized,
-)
+from pysciml.engines.native.loop import Loop, first_chunk
+from pysciml.engines.native.output import resized
+from pysciml.engines.native.workspace import compiled_of, parameters_of
 from pysciml.problems import DiscreteProblem, JumpProblem
 
 _FIRST_ROOM = 256  # rows of every step's output, before anything is known

@@ -15,8 +15,8 @@ from numba import njit
 from pysciml.engines.base import AdjointOptions, Array, Cotangents, RawSolution, SolveOptions
 from pysciml.engines.native import common as c
 from pysciml.engines.native.common import ENTRY, add_to, signature
+from pysciml.engines.native.loop import first_chunk
 from pysciml.engines.native.pointers import load, store
-from pysciml.engines.native.run import compiled_of, first_chunk
 from pysciml.engines.native.stochastic import common as s
 from pysciml.engines.native.stochastic.brownian import increment
 from pysciml.engines.native.stochastic.common import EULER, MILSTEIN, TAB_KIND
@@ -25,6 +25,7 @@ from pysciml.engines.native.stochastic.euler import pull_back_euler
 from pysciml.engines.native.stochastic.methods import find
 from pysciml.engines.native.stochastic.milstein import pull_back_milstein
 from pysciml.engines.native.stochastic.sri import pull_back_sri
+from pysciml.engines.native.workspace import compiled_of
 from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:

@@ -24,18 +24,13 @@ from pysciml.engines.native.batch import (
     retcode_of,
     rows_of,
 )
-from pysciml.engines.native.run import (
-    RETCODES,
-    Loop,
-    compiled_of,
-    first_chunk,
-    parameters_of,
-    resized,
-    tolerances_of,
-)
+from pysciml.engines.native.failure import RETCODES
+from pysciml.engines.native.loop import Loop, first_chunk
+from pysciml.engines.native.output import resized
 from pysciml.engines.native.stochastic import brownian, loop
 from pysciml.engines.native.stochastic import common as s
 from pysciml.engines.native.stochastic.methods import Method, find
+from pysciml.engines.native.workspace import compiled_of, parameters_of, tolerances_of
 from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:

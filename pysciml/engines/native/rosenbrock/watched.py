@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pysciml.engines.native import rosenbrock
+from pysciml.engines.native.rosenbrock import loop as rosenbrock
 
 run = rosenbrock.integrator(watching=True)

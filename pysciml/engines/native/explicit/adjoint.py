@@ -39,8 +39,7 @@ from pysciml.engines.native.common import (
     copy_row,
     signature,
 )
-from pysciml.engines.native.pointers import call_jvp, load, store
-from pysciml.engines.native.tableau import (
+from pysciml.engines.native.explicit.tableau import (
     TAB_A,
     TAB_B,
     TAB_C,
@@ -51,6 +50,7 @@ from pysciml.engines.native.tableau import (
     TAB_TOTAL,
     ExplicitTableau,
 )
+from pysciml.engines.native.pointers import call_jvp, load, store
 
 if TYPE_CHECKING:
     from pysciml.engines.native.adjoint import Memory

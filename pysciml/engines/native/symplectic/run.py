@@ -55,7 +55,7 @@ from pysciml.engines.native.common import (
 )
 from pysciml.engines.native.pointers import call_rhs, load, store
 from pysciml.engines.native.run import Drive
-from pysciml.engines.native.symplectic_tableau import TAB_CLOSED, TAB_STAGES
+from pysciml.engines.native.symplectic.tableau import TAB_CLOSED, TAB_STAGES
 from pysciml.engines.partitioned import Halves, halves_of, require_separable
 from pysciml.errors import UnsupportedError
 

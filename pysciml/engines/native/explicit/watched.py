@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pysciml.engines.native import explicit
+from pysciml.engines.native.explicit import loop as explicit
 
 run = explicit.integrator(watching=True)

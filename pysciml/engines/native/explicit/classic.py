@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pysciml.engines.native.tableau import ExplicitTableau, hermite_rows
+from pysciml.engines.native.explicit.tableau import ExplicitTableau, hermite_rows
 
 _DP5_B = [35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84, 0.0]
 _DP5_D = [

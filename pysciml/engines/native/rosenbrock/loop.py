@@ -117,7 +117,7 @@ from pysciml.engines.native.pointers import (
     load,
     store,
 )
-from pysciml.engines.native.rodas import (
+from pysciml.engines.native.rosenbrock.tableau import (
     ROS_A,
     ROS_B,
     ROS_C,

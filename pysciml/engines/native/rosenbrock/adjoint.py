@@ -62,19 +62,9 @@ from pysciml.engines.native.common import (
     copy_row,
     signature,
 )
-from pysciml.engines.native.explicit_adjoint import all_zero, products
+from pysciml.engines.native.explicit.adjoint import all_zero, products
 from pysciml.engines.native.pointers import call_jvp, load, store
-from pysciml.engines.native.rodas import (
-    ROS_A,
-    ROS_B,
-    ROS_C,
-    ROS_CC,
-    ROS_D,
-    ROS_DEGREE,
-    ROS_H,
-    ROS_STAGES,
-)
-from pysciml.engines.native.rosenbrock import (
+from pysciml.engines.native.rosenbrock.loop import (
     DENSE,
     EXTERNAL,
     ROW_K,
@@ -88,10 +78,20 @@ from pysciml.engines.native.rosenbrock import (
     pat_rows,
     solve_w,
 )
+from pysciml.engines.native.rosenbrock.tableau import (
+    ROS_A,
+    ROS_B,
+    ROS_C,
+    ROS_CC,
+    ROS_D,
+    ROS_DEGREE,
+    ROS_H,
+    ROS_STAGES,
+)
 
 if TYPE_CHECKING:
     from pysciml.engines.native.adjoint import Memory
-    from pysciml.engines.native.implicit import Implicit
+    from pysciml.engines.native.rosenbrock.implicit import Implicit
 
 
 # Behind the stages in `buf`: their cotangents (W^T's right-hand sides, then its solutions), the
@@ -230,7 +230,7 @@ def run(  # type: ignore[no-untyped-def]
     """Pull `bar`, the cotangents of the state and the parameters, back from step I_ROW to `first`.
 
     `sizes`: as in `rosenbrock.run`, but for the transposed systems; `work2`, `workt`: work spaces
-    of the second derivatives. The others are those of `rosenbrock.run` and `explicit_adjoint.run`.
+    of the second derivatives. The others are those of `rosenbrock.run` and `explicit.adjoint.run`.
     Returns DONE, FACTOR or SOLVE.
     """
     n, stages = it[I_N], tab[ROS_STAGES]

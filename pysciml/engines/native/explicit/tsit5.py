@@ -6,7 +6,7 @@ paper's; the extent of the stability region is the one OrdinaryDiffEq.jl uses.
 
 from __future__ import annotations
 
-from pysciml.engines.native.tableau import ExplicitTableau
+from pysciml.engines.native.explicit.tableau import ExplicitTableau
 
 TSIT5 = ExplicitTableau(
     name="Tsit5",

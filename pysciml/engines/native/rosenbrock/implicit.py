@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from pysciml.engines.base import Array
 from pysciml.engines.native import common as c
-from pysciml.engines.native import pointers, rosenbrock
-from pysciml.engines.native.sparse import Pattern, pattern_of
+from pysciml.engines.native import pointers
+from pysciml.engines.native.rosenbrock import loop as rosenbrock
+from pysciml.engines.native.rosenbrock.sparse import Pattern, pattern_of
 
 if TYPE_CHECKING:
-    from pysciml.engines.native.rodas import RosenbrockTableau
-    from pysciml.engines.native.run import Compiled, Workspace, _Output
+    from pysciml.engines.native.output import Output
+    from pysciml.engines.native.rosenbrock.tableau import RosenbrockTableau
+    from pysciml.engines.native.workspace import Compiled, Workspace
 
 _LOOK_FOR_SPARSITY = 50  # below this a dense Jacobian is cheaper than looking at its pattern
 _SMALL = 24  # up to this the LU written out beats LAPACK's calls
@@ -136,7 +138,7 @@ class Implicit:
         tol: Array,
         saveat: Array,
         tstops: Array,
-        out: _Output,
+        out: Output,
         idxs: NDArray[np.int64],
     ) -> int:
         """As `explicit.run`; the factorisations by SuperLU happen here."""
@@ -172,7 +174,7 @@ class Implicit:
 
 
 def _watched_run() -> Any:
-    from pysciml.engines.native import rosenbrock_watched
+    from pysciml.engines.native.rosenbrock import watched as rosenbrock_watched
 
     return rosenbrock_watched.run
 

@@ -7,7 +7,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pysciml.engines.base import Array, Batch, RawBatch, SolveOptions
-from pysciml.engines.native import symplectic
 from pysciml.engines.native.batch import (
     LAST,
     N_P,
@@ -20,7 +19,8 @@ from pysciml.engines.native.batch import (
 from pysciml.engines.native.common import AGAIN, DONE, ENTRY, I_CHUNK, I_N, signature
 from pysciml.engines.native.ensemble import CHUNK, ManyDrive
 from pysciml.engines.native.methods import Method
-from pysciml.engines.native.symplectic import ROW_LOW, ROWS, SymplecticDrive
+from pysciml.engines.native.symplectic import run as symplectic
+from pysciml.engines.native.symplectic.run import ROW_LOW, ROWS, SymplecticDrive
 from pysciml.problems import ODEProblem
 
 

@@ -81,8 +81,7 @@ from pysciml.engines.native.common import (
     too_small,
     wants_poly,
 )
-from pysciml.engines.native.pointers import call_rhs, load
-from pysciml.engines.native.tableau import (
+from pysciml.engines.native.explicit.tableau import (
     TAB_A,
     TAB_B,
     TAB_C,
@@ -97,6 +96,7 @@ from pysciml.engines.native.tableau import (
     TAB_STAGES,
     TAB_TOTAL,
 )
+from pysciml.engines.native.pointers import call_rhs, load
 from pysciml.engines.native.watch import (
     CHANGED,
     REFUSED,

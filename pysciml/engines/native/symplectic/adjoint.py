@@ -19,9 +19,9 @@ from pysciml.engines.base import AdjointOptions, Array, Cotangents, RawSolution,
 from pysciml.engines.native.batch import COMPILING
 from pysciml.engines.native.common import ENTRY, HELPER, add_to, clear, copy_row, signature
 from pysciml.engines.native.pointers import call_jvp, call_rhs
-from pysciml.engines.native.run import compiled_of
-from pysciml.engines.native.symplectic import Space, separated, solve
-from pysciml.engines.native.symplectic_tableau import TAB_STAGES
+from pysciml.engines.native.symplectic.run import Space, separated, solve
+from pysciml.engines.native.symplectic.tableau import TAB_STAGES
+from pysciml.engines.native.workspace import compiled_of
 from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ stability regions are the ones OrdinaryDiffEq.jl uses.
 
 from __future__ import annotations
 
-from pysciml.engines.native.tableau import ExplicitTableau, Rows
+from pysciml.engines.native.explicit.tableau import ExplicitTableau, Rows
 
 _A6: Rows = [
     [],

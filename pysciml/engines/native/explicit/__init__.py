@@ -1,0 +1,1 @@
+"""Explicit Runge-Kutta methods: the compiled loop, its transpose, and the tableaus."""

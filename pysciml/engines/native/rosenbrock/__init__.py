@@ -1,0 +1,1 @@
+"""Rosenbrock methods: the compiled loop, its transpose, the linear algebra, and the tableaus."""

@@ -1,0 +1,1 @@
+"""Symplectic methods for separable systems, by fixed steps."""
