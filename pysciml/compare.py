@@ -14,9 +14,10 @@ from pysciml import engines as registry
 from pysciml import validation as check
 from pysciml.engines.base import Array
 from pysciml.errors import PyscimlError, UnsupportedError
+from pysciml.options import save_times
 from pysciml.problems import ODEProblem
 from pysciml.solution import Solution
-from pysciml.solve import save_times, solve
+from pysciml.solve import solve
 from pysciml.timing import best_time
 
 if TYPE_CHECKING:

@@ -33,7 +33,8 @@ class Paths:
         cls, problem: SDEProblem, engine: str, saveat: Array, alg: str | None, **options: Any
     ) -> Paths:
         """`options` are those of `solve`. The engine "auto" is the native one."""
-        from pysciml.solve import check_problem, solve_options
+        from pysciml.options import solve_options
+        from pysciml.solve import check_problem
 
         check_problem(problem, alg)
         runner = engines.for_problem("native" if engine == "auto" else engine, problem)

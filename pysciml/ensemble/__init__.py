@@ -26,8 +26,9 @@ from pysciml.ensemble.running import Here, Runner, Stop, cores, run, solve_batch
 from pysciml.ensemble.solution import EnsembleSolution, counted
 from pysciml.ensemble.store import Store
 from pysciml.errors import UnsupportedError
+from pysciml.options import solve_options
 from pysciml.problems import Problem
-from pysciml.solve import check_problem, solve_options
+from pysciml.solve import check_problem
 
 __all__ = ["EnsembleSolution", "solve_ensemble"]
 

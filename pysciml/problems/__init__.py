@@ -6,7 +6,8 @@ from pysciml.problems.dae import DAEProblem
 from pysciml.problems.delay import DDEProblem
 from pysciml.problems.dynamical import DynamicalODEProblem, SecondOrderODEProblem
 from pysciml.problems.jump_diffusion import Jump, JumpDiffusionProblem
-from pysciml.problems.jumps import DiscreteProblem, JumpProblem, Reaction
+from pysciml.problems.jumps import JumpProblem, Reaction
+from pysciml.problems.maps import DiscreteProblem
 from pysciml.problems.ode import ODEProblem
 from pysciml.problems.split import SplitODEProblem
 from pysciml.problems.steady import SteadyStateProblem

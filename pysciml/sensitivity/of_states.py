@@ -10,12 +10,12 @@ import numpy as np
 from pysciml import validation as check
 from pysciml.engines.base import Array, RawSolution
 from pysciml.errors import SolveError, UnsupportedError
+from pysciml.failure import failure_message
 from pysciml.problems import ODEProblem
 from pysciml.sensitivity.parameters import chosen_indices
 from pysciml.sensitivity.results import Sensitivities
 from pysciml.sensitivity.setup import Setup
 from pysciml.solution import Solution
-from pysciml.solve import failure_message
 
 
 def sensitivities(

@@ -8,9 +8,11 @@ from pysciml import engines
 from pysciml import validation as check
 from pysciml.engines.base import Engine, RawSolution, SolveOptions
 from pysciml.errors import SolveError, UnsupportedError
+from pysciml.failure import failure_message
+from pysciml.options import solve_options
 from pysciml.problems import ODEProblem
 from pysciml.solution import Solution
-from pysciml.solve import check_problem, failure_message, solve_options
+from pysciml.solve import check_problem
 
 
 class Setup:

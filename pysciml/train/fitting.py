@@ -16,9 +16,10 @@ from pysciml import engines
 from pysciml import validation as check
 from pysciml.engines.base import Array, Engine
 from pysciml.errors import SolveError, UnsupportedError
+from pysciml.failure import failure_message
 from pysciml.problems import ODEProblem
 from pysciml.solution import Solution
-from pysciml.solve import check_problem, failure_message, solve
+from pysciml.solve import check_problem, solve
 from pysciml.train.adversarial import Ball, as_ball
 from pysciml.train.checkpoint import checkpointing
 from pysciml.train.covariance import covariance

@@ -10,8 +10,8 @@ import numpy as np
 
 from pysciml import validation as check
 from pysciml.engines.base import AdjointOptions, Array
+from pysciml.options import solve_options
 from pysciml.problems import DDEProblem, ODEProblem
-from pysciml.solve import solve_options
 from pysciml.train.data import Table, Trajectory, as_tables, as_trajectories
 from pysciml.train.losses import as_loss, as_penalty
 from pysciml.train.observation import Observation, as_tensor

@@ -11,7 +11,7 @@ import numpy as np
 
 from pysciml.capture.functions import capture_map, capture_value_and_grad
 from pysciml.engines.base import AdjointOptions, Array
-from pysciml.solve import solve_options
+from pysciml.options import solve_options
 from pysciml.train.data import Trajectory
 from pysciml.train.losses import FunctionLoss, Observed, Penalty
 from pysciml.train.objective import Objective, Solve

@@ -111,7 +111,7 @@ def test_a_neural_sde():
 def test_the_pullback_can_be_used_again_and_checks_its_cotangent():
     from pysciml import engines
     from pysciml.engines.base import AdjointOptions
-    from pysciml.solve import solve_options
+    from pysciml.options import solve_options
 
     problem = predator_prey("own")
     options = solve_options(problem, TIMES, dense=False, seed=1, **FIXED)
