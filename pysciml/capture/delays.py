@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pysciml.capture.model import Model, capture, capture_beside
 from pysciml.capture.program import Program
 from pysciml.capture.scalar import lower_to_scalar
-from pysciml.capture.sparsity import dependence
+from pysciml.capture.sparsity import dependence, leaps
 from pysciml.errors import CaptureError
 
 Array = NDArray[np.float64]
@@ -159,9 +159,11 @@ def _with_past_in_place(f: Function, places: list[int]) -> Function:
 def _sorted_lags(times: Model) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Which lags are constant: those whose time moves on with t, whatever u and t are."""
     slopes = lower_to_scalar(times.tgrad)
-    moves_along = [slopes.ssa.number(value) == 1.0 for value in slopes.outputs]
-    by_u = np.diff(dependence(times.f, "u").indptr) > 0
-    constant = [not moved and along for moved, along in zip(by_u, moves_along, strict=True)]
+    moves_along = np.array([slopes.ssa.number(value) == 1.0 for value in slopes.outputs])
+    by_u, by_leaps_of_t = (
+        np.diff(found.indptr) > 0 for found in (dependence(times.f, "u"), leaps(times.f, "t"))
+    )
+    constant = moves_along & ~by_u & ~by_leaps_of_t
     lags = range(len(constant))
     return (
         tuple(i for i in lags if constant[i]),

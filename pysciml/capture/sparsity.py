@@ -16,26 +16,46 @@ _FLAT = frozenset(
 
 def pattern(program: Program, wrt: str) -> sp.csr_array:
     """Boolean (outputs, size of `wrt`) matrix: which derivatives can be other than zero."""
-    return _passed(program, wrt, _FLAT)
+    return _passed(program, wrt)[0]
+
+
+def leaps(program: Program, wrt: str) -> sp.csr_array:
+    """Boolean (outputs, size of `wrt`) matrix: which outputs can change by leaps."""
+    return _passed(program, wrt)[1]
 
 
 def dependence(program: Program, wrt: str) -> sp.csr_array:
     """Boolean (outputs, size of `wrt`) matrix: which outputs can change, if only by leaps."""
-    return _passed(program, wrt, frozenset())
+    smooth, by_leaps = _passed(program, wrt)
+    return smooth + by_leaps
 
 
-def _passed(program: Program, wrt: str, flat: frozenset[str]) -> sp.csr_array:
-    """Dependencies passed through the nodes, but for those that are flat."""
-    width = int(np.prod(program.input_shape(wrt), dtype=np.int64))
+def _passed(program: Program, wrt: str) -> tuple[sp.csr_array, sp.csr_array]:
+    """Dependencies passed through the nodes: those through no flat one, and those through some."""
+    count = int(np.prod(program.input_shape(wrt), dtype=np.int64))
+    width = 2 * count
     known: list[sp.csr_array] = []
     for node in program.nodes:
         if node.op == "input" and node.attr == wrt:
-            known.append(sp.csr_array(sp.eye_array(width, dtype=np.int64)))
-        elif node.op in ("input", "const") or node.op in flat:
+            known.append(sp.csr_array(sp.eye_array(count, width, dtype=np.int64)))
+        elif node.op in ("input", "const"):
             known.append(sp.csr_array((node.size, width), dtype=np.int64))
         else:
-            known.append(_clean(_depends(node, [known[a] for a in node.args], program, width)))
-    return known[program.output].astype(bool)
+            found = _clean(_depends(node, [known[a] for a in node.args], program, width))
+            if node.op in _FLAT:
+                found = _leaping(found)
+            elif node.op == "remainder":
+                found = _clean(found + _leaping(found))
+            known.append(found)
+    found = known[program.output].astype(bool)
+    return found[:, :count], found[:, count:]
+
+
+def _leaping(matrix: sp.csr_array) -> sp.csr_array:
+    """With what was smooth, the left half, moved to the right."""
+    count = matrix.shape[1] // 2
+    either = _clean(matrix[:, :count] + matrix[:, count:])
+    return sp.hstack([sp.csr_array(either.shape, dtype=np.int64), either], format="csr")
 
 
 def _clean(matrix: sp.csr_array) -> sp.csr_array:

@@ -94,3 +94,34 @@ def neutral_exact(t: Array) -> Array:
     whole = np.floor(t).astype(int)
     before = np.concatenate([[0.0], np.cumsum(slopes)])
     return before[whole] + slopes[whole] * (t - whole)
+
+
+def _leaps_with_the_state(u, h, p, t):
+    import torch
+
+    return -h(p, t - torch.where(u > 0.5, 1.0, 2.0))
+
+
+def _leaps_with_time(u, h, p, t):
+    import torch
+
+    return -h(p, t - torch.where(t < 1.0, 1.0, 2.0))
+
+
+def _is_rounded_from_time(u, h, p, t):
+    import torch
+
+    return -h(p, t - (1.0 + torch.floor(t)))
+
+
+#: u' = -u(t - lag) with u = 1 + t before 0, and a lag that is 1 until u = 1/2, at t = 1, then 2
+LEAPING = (_leaps_with_the_state, _leaps_with_time, _is_rounded_from_time)
+
+
+def leaping(f: Callable) -> sml.DDEProblem:
+    return sml.DDEProblem(f, 1.0, lambda p, t: 1.0 + t, (0.0, 1.9))
+
+
+def leaping_exact(t: Array) -> Array:
+    """1 - t^2/2 as long as u' = -t, then 1/2 - (t - 1)^2/2."""
+    return np.where(t < 1.0, 1.0 - t**2 / 2.0, 0.5 - (t - 1.0) ** 2 / 2.0)

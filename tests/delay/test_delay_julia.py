@@ -56,6 +56,13 @@ def test_mackey_glass():
     assert stiff.u == pytest.approx(reference, abs=1e-6)
 
 
+@pytest.mark.parametrize("f", cases.LEAPING)
+def test_lag_leaps(f):
+    sol = sml.solve(cases.leaping(f), "Tsit5", "julia", abstol=1e-9, reltol=1e-9)
+    # at its steps: inside the one that ends at the leap, the last slope is that behind it
+    assert sol.u == pytest.approx(cases.leaping_exact(sol.t), abs=1e-6)
+
+
 def test_lag_depends_on_the_state():
     problem = cases.elsgolts_problem()
     sol = sml.solve(problem, "Vern7", "julia", abstol=1e-10, reltol=1e-10)

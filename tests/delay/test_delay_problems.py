@@ -56,6 +56,14 @@ def test_lags_are_read_off_the_function(f):
     assert not delays.jac(x, p, t).any()
 
 
+@pytest.mark.parametrize("f", cases.LEAPING)
+def test_a_lag_that_leaps_is_not_constant(f):
+    """Its derivatives are those of a constant one."""
+    delays = cases.leaping(f).delays
+    assert delays.constant == ()
+    assert delays.dependent == (0,)
+
+
 def test_jacobian_is_of_the_present_state():
     delays = problem(lambda u, h, p, t: [u[0] * u[1] * h(p, t - 1)[0], p[0] * u[0] ** 2]).delays
     found = delays.jac(np.array([2.0, 3.0, 5.0, 7.0]), np.array([0.3, 2.0]), 0.0)
