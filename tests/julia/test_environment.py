@@ -93,6 +93,19 @@ def test_no_network_is_found_out_within_two_seconds(
     assert time.perf_counter() - start < 2
 
 
+def test_a_failed_setup_does_not_repeat_its_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    import juliapkg
+
+    def resolve(**_: bool) -> None:
+        raise subprocess.CalledProcessError(3, ["julia", "-e", "Pkg.add([...])"])
+
+    monkeypatch.setattr(juliapkg, "resolve", resolve)
+    with pytest.raises(EngineUnavailableError, match=r"failed \(exit code 3\)") as raised:
+        environment.resolve()
+    assert "Pkg.add" not in str(raised.value)
+    assert "look at the output above" in str(raised.value)
+
+
 def test_import_starts_nothing_of_julia() -> None:
     code = (
         "import sys, pysciml, pysciml.julia, pysciml.engines.julia.engine\n"

@@ -148,8 +148,11 @@ def resolve(*, update: bool = False) -> None:
         try:
             juliapkg.resolve(force=update, update=update)
         except Exception as error:  # juliapkg raises plain Exception
+            why = str(error)
+            if isinstance(error, subprocess.CalledProcessError):  # its text is a whole Julia script
+                why = f"exit code {error.returncode}"
             raise unavailable(
-                f"setting up the Julia environment failed ({error})",
+                f"setting up the Julia environment failed ({why})",
                 f"look at the output above, then run {INSTALL} again",
             ) from error
 
