@@ -1,4 +1,4 @@
-"""The command line: pysciml doctor | julia install | demo | bench."""
+"""The command line: pysciml doctor | julia install | julia add | demo | bench."""
 
 from __future__ import annotations
 
@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     actions = julia.add_subparsers(dest="action", metavar="action", required=True)
     install = actions.add_parser("install", help="install Julia and its packages (downloads)")
     install.set_defaults(run=_julia_install)
+    add = actions.add_parser("add", help="add an optional Julia package (downloads)")
+    add.add_argument("package", help="its name, such as DataDrivenSparse")
+    add.set_defaults(run=_julia_add)
 
     demo = commands.add_parser("demo", help="fit the lynx and hare data and draw the result")
     demo.add_argument("--engine", default="auto", choices=("auto", *engines.NAMES))
@@ -109,6 +112,13 @@ def _julia_install(options: argparse.Namespace) -> int:
     from pysciml.engines.julia.environment import install
 
     install()
+    return 0
+
+
+def _julia_add(options: argparse.Namespace) -> int:
+    from pysciml.engines.julia.environment import add
+
+    add(options.package)
     return 0
 
 

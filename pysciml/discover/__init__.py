@@ -1,6 +1,7 @@
 """Reading equations back out of data and networks, and judging what was learned."""
 
 from pysciml.discover.coverage import Coverage, Reach, coverage
+from pysciml.discover.datadriven import DataDrivenSparse
 from pysciml.discover.equation import Equation
 from pysciml.discover.library import Library, custom, fourier, polynomial
 from pysciml.discover.pipeline import Candidate, Discovery, discover
@@ -25,6 +26,7 @@ __all__ = [
     "Ball",
     "Candidate",
     "Coverage",
+    "DataDrivenSparse",
     "Discovery",
     "Equation",
     "Library",

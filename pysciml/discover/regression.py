@@ -297,8 +297,8 @@ def sparse_regression(data: Regressand, library: Any = None, *, optimiser: Any) 
     data, library : as for `stlsq`.
     optimiser : object
         With `fit(matrix, targets)` and then `coef_`, (outputs, terms): the convention of
-        scikit-learn, which `pysindy.SSR()`, `pysindy.MIOSR()`, `pysindy.FROLS()` and others have.
-        pysindy comes with ``pip install 'pysciml[discover]'``.
+        scikit-learn, which `pysindy.SSR()`, `pysindy.MIOSR()`, `pysindy.FROLS()` and others have
+        (``pip install 'pysciml[discover]'``), and `DataDrivenSparse("ADMM")`, which runs on Julia.
 
     Returns
     -------
@@ -398,11 +398,15 @@ def _as_thresholds(value: Any) -> tuple[Array | None, str]:
     """Given thresholds, decreasing, or None for a whole range of them; and what chooses."""
     if isinstance(value, str):
         return None, check.as_choice(value, "threshold", ("aic", "bic"))
-    expected = 'numbers > 0, "aic" or "bic"'
+    return np.sort(as_cuts(value, 'numbers > 0, "aic" or "bic"'))[::-1], "bic"
+
+
+def as_cuts(value: Any, expected: str = "numbers > 0") -> Array:
+    """One threshold or several, as an array."""
     given = np.atleast_1d(check.as_observations(value, "threshold", expected))
     if given.ndim != 1 or not given.size or not (given > 0.0).all():
         raise ValueError(f"threshold must be {expected}; got {check.describe(value)}")
-    return np.sort(given)[::-1], "bic"
+    return given
 
 
 def _system(data: Regressand, library: Any) -> tuple[tuple[Any, ...], Array, Array]:

@@ -58,6 +58,13 @@ def test_julia_install(environment):
     assert environment.installed == 1
 
 
+def test_julia_add(environment, monkeypatch):
+    added = []
+    monkeypatch.setattr(environment, "add", added.append)
+    assert cli.main(["julia", "add", "DataDrivenSparse"]) == 0
+    assert added == ["DataDrivenSparse"]
+
+
 def test_an_explained_failure_is_one_line_and_a_status(environment, monkeypatch, capsys):
     def install():
         raise sml.EngineUnavailableError("no network")

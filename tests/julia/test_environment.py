@@ -18,6 +18,7 @@ from pysciml.engines.julia.engine import JuliaEngine, known_algorithms
 from pysciml.errors import EngineUnavailableError
 
 COME_WITH_JULIA = {"Distributed", "Serialization"}
+BY_JULIA_ADD = {"DataDrivenSparse"}  # heavy, and for few
 
 
 @pytest.fixture
@@ -126,6 +127,29 @@ def test_lacking_packages_are_named(nowhere: Path) -> None:
     assert "lacks PythonCall, SciMLBase" in found.reason
 
 
+def test_optional_packages_are_those_of_extensions(nowhere: Path) -> None:
+    with pytest.raises(EngineUnavailableError, match=r"'DataDriven'.*mean 'DataDrivenSparse'"):
+        environment.add("DataDriven")
+    with pytest.raises(EngineUnavailableError, match="DataDrivenSparse has to be fetched"):
+        environment.add("DataDrivenSparse")
+
+
+def test_an_optional_package_is_noted_for_juliapkg(nowhere: Path) -> None:
+    _executable(nowhere / "julia")
+    _manifest(nowhere / "env", environment.required_packages())
+    code = (
+        "from pysciml.engines.julia import environment\n"
+        "environment.resolve = environment._precompile = lambda *_: None\n"
+        "environment.require = environment.locate\n"
+        "environment.add('DataDrivenSparse')"
+    )
+    settings = {**os.environ, "PYTHON_JULIAPKG_OFFLINE": "no"}
+    subprocess.run([sys.executable, "-c", code], env=settings, timeout=60, check=True)
+    noted = json.loads((nowhere / "env" / "pyjuliapkg" / "juliapkg.json").read_text())
+    uuid = "5b588203-7d8b-4fab-a537-c31a7f73f46b"
+    assert noted == {"packages": {"DataDrivenSparse": {"uuid": uuid, "version": "0.2"}}}
+
+
 def test_without_an_environment(nowhere: Path) -> None:
     _executable(nowhere / "julia")
     assert "no Julia environment is set up" in environment.availability().reason
@@ -203,7 +227,7 @@ def test_what_an_ordinary_user_gets_is_all_that_extensions_load() -> None:
     wanted, compat = _section(project, "weakdeps"), _section(project, "compat")
     assert {"JumpProcesses", "Distributed"} <= set(wanted)  # it has been read
     listed = json.loads((environment.source_root() / "juliapkg.json").read_text())["packages"]
-    for name in sorted(set(wanted) - COME_WITH_JULIA):
+    for name in sorted(set(wanted) - COME_WITH_JULIA - BY_JULIA_ADD):
         assert listed[name] == {"uuid": wanted[name], "version": compat[name]}
 
 

@@ -26,7 +26,7 @@ The extension `name`. The packages that it waits for are loaded when they are no
 function extension(name::AbstractString)
     for id in triggers(name)
         Base.locate_package(id) === nothing && throw(
-            MissingPackage("the Julia environment lacks $(id.name); `pysciml julia install` adds it")
+            MissingPackage("the Julia environment lacks $(id.name); `pysciml julia add $(id.name)` adds it")
         )
         Base.require(id)
     end
@@ -77,6 +77,14 @@ function objective end
 function add_solve! end
 function adam! end
 function quasi_newton! end
+
+"""
+    sparse_regression(method, matrix, target, thresholds, weight, proximal, maxiters, tolerance)
+
+(outputs, terms) coefficients by a method of DataDrivenSparse, and the threshold of each output.
+`matrix` has a row for each sample and a column for each term, `target` a column for each output.
+"""
+function sparse_regression end
 
 "The solve backwards in time stopped early."
 struct BackwardFailure <: Exception

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from pysciml.engines.base import Availability
 from pysciml.errors import EngineUnavailableError
+from pysciml.validation import did_you_mean
 
 Row = tuple[str, str, str, str]
 
@@ -138,6 +139,30 @@ def install(*, update: bool = False) -> None:
         env = require()
     _precompile(env)
     _say("pysciml: Julia is ready")
+
+
+def add(name: str) -> None:
+    """Add an optional package, one that an extension of PySciML.jl waits for, and compile it.
+
+    Raises
+    ------
+    EngineUnavailableError
+        No extension needs a package of that name, or it cannot be fetched.
+    """
+    optional = _section("weakdeps")
+    if name not in optional:
+        raise EngineUnavailableError(
+            f"no extension of pysciml waits for a Julia package {name!r}"
+            f"{did_you_mean(name, optional)}; optional are {', '.join(optional)}"
+        )
+    env = locate()
+    if env.offline or env.fixed:
+        raise unavailable(f"{name} has to be fetched", _remedy(env))
+    import juliapkg
+
+    juliapkg.add(name, uuid=optional[name], version=_section("compat")[name])
+    resolve()
+    _precompile(require())
 
 
 def resolve(*, update: bool = False) -> None:
@@ -283,11 +308,15 @@ def _missing_packages(project: Path) -> list[str] | None:
 
 def required_packages() -> set[str]:
     """What PySciML itself loads, and PythonCall. Other solver libraries are optional."""
+    return (set(_section("deps")) - _STANDARD) | {"PythonCall"}
+
+
+def _section(name: str) -> dict[str, str]:
+    """The entries of a section of our Project.toml, where they are strings."""
     text = (julia_package() / "Project.toml").read_text(encoding="utf-8")
-    section = re.search(r"^\[deps\]$(.*?)^\[", text, re.MULTILINE | re.DOTALL)
+    section = re.search(rf"^\[{name}\]$(.*?)^\[", text, re.MULTILINE | re.DOTALL)
     assert section is not None
-    names = set(re.findall(r"^(\w+)\s*=", section.group(1), re.MULTILINE))
-    return (names - _STANDARD) | {"PythonCall"}
+    return dict(re.findall(r'^(\w+)\s*=\s*"(.*)"', section.group(1), re.MULTILINE))
 
 
 def manifest(project: Path) -> dict[str, str] | None:
