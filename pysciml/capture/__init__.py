@@ -1,6 +1,7 @@
 """Python function -> Program, with derivatives, and lowering to scalar or array form."""
 
-from pysciml.capture.model import Model, capture
+from pysciml.capture.capturing import capture
+from pysciml.capture.model import Model
 from pysciml.capture.parameters import Parameters
 from pysciml.capture.program import Program
 

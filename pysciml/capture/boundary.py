@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from pysciml.capture.model import Model, capture_beside
+from pysciml.capture.capturing import capture_beside
+from pysciml.capture.model import Model
 from pysciml.errors import CaptureError
 
 Function = Callable[..., Any]

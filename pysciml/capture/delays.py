@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pysciml.capture.model import Model, capture, capture_beside
+from pysciml.capture.capturing import capture, capture_beside
+from pysciml.capture.model import Model
 from pysciml.capture.program import Program
 from pysciml.capture.scalar import lower_to_scalar
 from pysciml.capture.sparsity import dependence, leaps

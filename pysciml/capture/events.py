@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from pysciml.capture import aten
-from pysciml.capture.model import Model, capture_beside, pushforward
+from pysciml.capture.capturing import capture_beside
+from pysciml.capture.model import Model, pushforward
 from pysciml.capture.program import Program
 from pysciml.capture.record import record
 from pysciml.errors import CaptureError

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pysciml.capture.model import Model, capture_beside
+from pysciml.capture.capturing import capture_beside
+from pysciml.capture.model import Model
 from pysciml.capture.sparsity import dependence
 from pysciml.errors import CaptureError
 

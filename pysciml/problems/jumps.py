@@ -205,7 +205,7 @@ class Propensities:
 
     def capture_beside(self, model: Model) -> Model:
         """The Model of these propensities, of a model's state and parameters."""
-        from pysciml.capture.model import capture_beside
+        from pysciml.capture.capturing import capture_beside
 
         return capture_beside(self.traceable(), model, "a rate")
 

@@ -189,7 +189,7 @@ class _PairSource(Source):
         return type(self), (self.f, self.g, self.shape, self.u0, self.p)
 
     def capture(self) -> Model:
-        from pysciml.capture.model import capture_pair
+        from pysciml.capture.capturing import capture_pair
 
         self.model, self.noise = capture_pair(self.f, self.g, self.u0, self.p, self.shape)
         return self.model

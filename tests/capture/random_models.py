@@ -23,6 +23,11 @@ def _mix(x: Tensor) -> Tensor:
     return (weights @ x.reshape(-1)).reshape(x.shape)
 
 
+def _and_one(y: torch.Tensor) -> torch.Tensor:
+    """A vector that is never zero, where a norm has no derivative."""
+    return torch.nn.functional.pad(y.reshape(-1), (0, 1), value=1.0)
+
+
 def _roll(x: Tensor) -> Tensor:
     return torch.roll(x, 1) if x.dim() < 2 else torch.roll(x, (1, -1), (0, 1))
 
@@ -69,7 +74,7 @@ OPERATIONS: dict[str, Operation] = {
     "sum": lambda x, y: x - y.sum(),
     "mean": lambda x, y: x * y.mean(),
     "mean_rows": lambda x, y: x - y.mean(-1, keepdim=True) if y.dim() else x,
-    "norm": lambda x, y: x / (1 + torch.linalg.norm(y.reshape(-1))),
+    "norm": lambda x, y: x / torch.linalg.norm(_and_one(y)),
     "softmax": lambda x, y: _softmax(x),
     "roll": lambda x, y: _roll(x),
     "interior": lambda x, y: _interior(x),
