@@ -11,9 +11,8 @@ from pysciml.engines.base import Array, RawSolution, SolveOptions
 from pysciml.engines.julia import session
 from pysciml.engines.julia.jumps import EXTENSION
 from pysciml.engines.julia.model import JuliaModel, Plan, key
-from pysciml.engines.julia.stochastic import StochasticModel, checked, kept
+from pysciml.engines.julia.stochastic import StochasticModel, kept
 from pysciml.engines.jumps import check_noise
-from pysciml.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from pysciml.problems import JumpDiffusionProblem
@@ -47,7 +46,7 @@ class JumpDiffusionModel(JuliaModel):
     def check(problem: Any, alg: str | None, options: SolveOptions) -> None:
         check_noise(problem, options)
         if problem.problem.is_random:
-            _check_steps(problem, *checked(problem.problem, alg, options), options)
+            StochasticModel.check(problem.problem, alg, options)
 
     def compile_for(self, kind: str) -> None:
         self._equation.compile_for(kind)
@@ -111,18 +110,6 @@ class JumpDiffusionModel(JuliaModel):
         return (
             f"the rate of jumps[{number}] ({self._problem.jumps[number]}) is {value:.6g}, and "
             "should be a finite number >= 0: check it and p at the last state,"
-        )
-
-
-def _check_steps(problem: Any, name: str, methods: Any, options: SolveOptions) -> None:
-    """A rate that varies is integrated along with the state: with fixed steps that never ends."""
-    is_fixed = not (options.adaptive and all(method.adaptive for method in methods))
-    varying = [j for group in problem.captured_jumps.groups if group.varying for j in group.numbers]
-    if is_fixed and varying:
-        raise UnsupportedError(
-            f"the rate of jumps[{varying[0]}] depends on u or t, and such jumps in an SDEProblem "
-            f'need a method that chooses its steps, such as "SOSRI", and no adaptive=False; got '
-            f"{name}, whose steps are fixed here"
         )
 
 

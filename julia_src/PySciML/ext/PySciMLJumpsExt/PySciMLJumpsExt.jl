@@ -8,7 +8,7 @@ module PySciMLJumpsExt
 using CommonSolve: CommonSolve
 using JumpProcesses: JumpProcesses, AbstractAggregatorAlgorithm, ConstantRateJump, Direct,
     JumpProblem, JumpSet, MassActionJump, PureLeaping, RegularJump, SSAStepper,
-    SimpleTauLeaping, VR_Direct, VariableRateJump
+    SimpleTauLeaping, VR_Direct, VR_DirectEventCache, VariableRateJump
 using PrecompileTools: PrecompileTools
 using PySciML: PySciML, AbstractModel, Body, Model, Outcome, Plan, Poll, Vec
 using Random: Random, Xoshiro

@@ -100,7 +100,11 @@ struct OneOf{R <: TotalRate, B}
     rng::Xoshiro
 end
 
+"The steps of maxiters are used up. OrdinaryDiffEqCore does not look after a step with a callback."
+struct OutOfSteps <: Exception end
+
 function (k::OneOf)(integrator)
+    integrator.iter > integrator.opts.maxiters && throw(OutOfSteps())
     u, p, t = integrator.u, integrator.p, integrator.t
     i = chosen(k.rate.each, k.rate(u, p, t) * rand(k.rng))
     before = copy(u)
@@ -160,14 +164,31 @@ function PySciML.integrate(
     ) where {J <: Jumping}
     (; alg, abstol, reltol, save_idxs) = plan
     integrator = PySciML.start(jumping, alg, plan, abstol, reltol, save_idxs, u0, p, t0, t1, more)
+    foreach(callback -> begin_at!(callback.condition, t0), integrator.opts.callback.continuous_callbacks)
     try
         CommonSolve.solve!(integrator)
     catch error
-        error isa BadPropensity || rethrow()
-        plan.model.record.bad = error
-        integrator.sol = SciMLBase.solution_new_retcode(integrator.sol, ReturnCode.Unstable)
+        retcode = stopped(plan.model.record, error)
+        retcode === nothing && rethrow()
+        integrator.sol = SciMLBase.solution_new_retcode(integrator.sol, retcode)
     end
     return integrator
+end
+
+"The retcode of what stopped a run, noted; nothing for other errors."
+stopped(::JumpRecord, ::OutOfSteps) = ReturnCode.MaxIters
+stopped(::JumpRecord, ::Any) = nothing
+stopped(record::JumpRecord, bad::BadPropensity) = (record.bad = bad; ReturnCode.Unstable)
+
+"""
+Integrate the rates from `t0`.
+
+JumpProcesses 9.19 begins at 0, wherever tspan does: behind it, jumps are lost.
+"""
+function begin_at!(rates::VR_DirectEventCache, t0::Float64)
+    rates.prev_time = t0
+    rates.current_time = t0
+    return nothing
 end
 
 "Numbers of the jumps of a run (from 0), their times, and the states before and after, in columns."
