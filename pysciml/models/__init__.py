@@ -24,7 +24,7 @@ from pysciml.models.neural_ode import (
     SecondOrderNeuralODE,
 )
 from pysciml.models.neural_sde import NeuralSDE
-from pysciml.models.pinn import PINN, Condition
+from pysciml.models.pinn import PINN, RAD, Condition
 from pysciml.models.series import RecurrentEncoder
 from pysciml.models.stencil import ConvolutionNetwork, Stencil
 from pysciml.models.structure import (
@@ -40,6 +40,7 @@ from pysciml.models.ude import UDE
 
 __all__ = [
     "PINN",
+    "RAD",
     "RBF",
     "UDE",
     "AugmentedNeuralODE",

@@ -2,8 +2,9 @@
 
 M. Raissi, P. Perdikaris, G. E. Karniadakis, Physics-informed neural networks, J. Comput. Phys. 378
 (2019) 686-707. Adaptive weights: Z. Xiang, W. Peng, X. Liu, W. Yao, Self-adaptive loss balanced
-physics-informed neural networks, Neurocomputing 496 (2022) 11-34. Weights that respect causality:
-S. Wang, S. Sankaran, P. Perdikaris, Comput. Methods Appl. Mech. Engrg. 421 (2024) 116813. Fourier
+physics-informed neural networks, Neurocomputing 496 (2022) 11-34; S. Wang, Y. Teng, P. Perdikaris,
+Understanding and mitigating gradient flow pathologies in physics-informed neural networks, SIAM J.
+Sci. Comput. 43 (2021) A3055-A3081. Weights that respect causality: S. Wang, S. Sankaran, P. Perdikaris, Comput. Methods Appl. Mech. Engrg. 421 (2024) 116813. Fourier
 features: M. Tancik et al., NeurIPS 2020; S. Wang, H. Wang, P. Perdikaris, Comput. Methods Appl.
 Mech. Engrg. 384 (2021) 113938 (`pysciml.nn.FourierFeatures`).
 
@@ -16,7 +17,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from pysciml.train.own_loss import OwnLoss
 
 _BINS = 32  # slices of time for causal weights
+_LOGS = {"variance": "log_variances", "gradient": "log_weights"}
+_Points = list[dict[str, Tensor]]
 _Residual = Callable[["Field", Mapping[str, Tensor], Mapping[str, Tensor]], Any]
 
 
@@ -100,6 +102,37 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class RAD:
+    """Points drawn where the residual is large: residual-based adaptive distribution.
+
+    C. Wu, M. Zhu, Q. Tan, Y. Kartha, L. Lu, A comprehensive study of non-adaptive and
+    residual-based adaptive sampling for physics-informed neural networks, Comput. Methods Appl.
+    Mech. Engrg. 403 (2023) 115671: the density is proportional to |r|^k/mean(|r|^k) + c.
+
+    Parameters
+    ----------
+    k, c : float
+        The larger k and the smaller c, the more points go where the residual is large.
+    pool : int
+        How many candidates there are for each point.
+    """
+
+    k: float = 1.0
+    c: float = 1.0
+    pool: int = 10
+
+    def __post_init__(self) -> None:
+        check.as_nonnegative(self.k, "k")
+        check.as_nonnegative(self.c, "c")
+        object.__setattr__(self, "pool", check.as_count(self.pool, "pool"))
+
+    def choose(self, residuals: Tensor, count: int, random: torch.Generator) -> Tensor:
+        """Which of the candidates are taken, of their residuals (equations, candidates)."""
+        size = (residuals**2).sum(0) ** (self.k / 2.0)
+        return torch.multinomial(size / size.mean() + self.c, count, generator=random)
+
+
+@dataclass(frozen=True)
 class _Term:
     """A residual at its points, and their times where these count."""
 
@@ -138,16 +171,21 @@ class PINN(Model):
         them as "p.nu", ...
     points : int
         How many points of the domain the residual is taken at.
-    adaptive : bool
-        Whether the terms (each equation, each condition, the data) get weights of their own,
-        1/(2 s) for a variance s that is fitted too, by Adam: mean square/(2 s) + log(s)/2.
-        Otherwise they are added up.
+    adaptive : False, "variance" (or True), "gradient"
+        Weights of the terms: each equation, each condition, the data. Otherwise they are added up.
+        "variance": 1/(2 s) for a variance s that is fitted too: mean square/(2 s) + log(s)/2.
+        "gradient": such that the mean gradient of each term is as long as the largest entry of the
+        first one's (Wang, Teng, Perdikaris, 2021). Both move in stages of Adam, by its step size in
+        their logarithm, and rest in others.
     causal : float
         If above 0: points at a time only count as far as those before them are solved, by the
         factor exp(-causal * sum of the mean squares in earlier slices of time). For Adam; in
         stages that keep their points, all count alike.
     time : str
         Which coordinate is the time, for `causal`.
+    sampling : RAD, optional
+        How points of the domain are drawn in stages that keep them, such as `SSBroyden`: where the
+        residual is large when they are drawn. Otherwise, and for Adam, spread evenly.
     seed : int
         Of the first weights of the default network.
     """
@@ -161,9 +199,10 @@ class PINN(Model):
         trial: Callable[[Tensor, Mapping[str, Tensor]], Tensor] | None = None,
         p: Mapping[str, Any] | None = None,
         points: int = 1000,
-        adaptive: bool = False,
+        adaptive: bool | str = False,
         causal: float = 0.0,
         time: str = "t",
+        sampling: RAD | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -191,18 +230,22 @@ class PINN(Model):
         if self.causal and time not in self.domain:
             raise ValueError(f"time must be one of {', '.join(self.domain)}; got {time!r}")
         self.time = time
+        if sampling is not None and not isinstance(sampling, RAD):
+            raise TypeError(f"sampling must be a RAD(...) or None; got {check.describe(sampling)}")
+        self.sampling = sampling
         low, high = np.array(list(self.domain.values())).T
         self.register_buffer("low", torch.as_tensor(low.copy()))
         self.register_buffer("high", torch.as_tensor(high.copy()))
-        terms = len(self._residuals(torch.Generator().manual_seed(0)))
-        self.log_variances = (
-            nn.Parameter(torch.zeros(terms + 1, dtype=torch.float64))  # the last is of data
-            if check.as_flag(adaptive, "adaptive")
-            else None
-        )
+        terms = len(self._residuals(self._points(torch.Generator().manual_seed(0))))
+        kind = _adaptive(adaptive)
+        for name in ("variance", "gradient"):  # the last is of data
+            logs = nn.Parameter(torch.zeros(terms + 1, dtype=torch.float64))
+            self.register_parameter(_LOGS[name], logs if kind == name else None)
 
     low: Tensor
     high: Tensor
+    log_variances: nn.Parameter | None
+    log_weights: nn.Parameter | None
 
     def forward(self, x: Tensor) -> Tensor:
         """Coordinates (..., coordinates), in the order of the domain, to (..., outputs)."""
@@ -231,32 +274,56 @@ class PINN(Model):
 
         misfit = None if data is None else self._misfit(data)
 
-        def value(random: torch.Generator, causal: float = self.causal) -> Tensor:
-            with torch.enable_grad():
-                terms = self._residuals(random)
-                squares = [term.weight * self._mean_square(term, causal) for term in terms]
+        def loss(terms: list[_Term], causal: float, moves: bool) -> Tensor:
+            squares = [term.weight * self._mean_square(term, causal) for term in terms]
             if misfit is not None:
                 squares.append(misfit())
-            return self._weighted(torch.stack(squares))
+            return self._weighted(torch.stack(squares), moves)
 
-        held = () if self.log_variances is None else ("log_variances",)
-        return OwnLoss(value, is_random=True, held=held, kept=partial(value, causal=0.0))
+        def value(random: torch.Generator) -> Tensor:
+            with torch.enable_grad():
+                return loss(self._residuals(self._points(random)), self.causal, True)
+
+        drawn: dict[int, _Points] = {}
+
+        def kept(random: torch.Generator) -> Tensor:
+            number = random.initial_seed()
+            if number not in drawn:
+                drawn.clear()
+                drawn[number] = self._points(random, self.sampling)
+            with torch.enable_grad():
+                return loss(self._residuals(drawn[number]), 0.0, False)
+
+        held = tuple(name for name in _LOGS.values() if getattr(self, name) is not None)
+        return OwnLoss(value, is_random=True, held=held, kept=kept)
 
     def errors(self, seed: int = 0) -> Array:
         """Mean square of each residual, of the equations and then of the conditions."""
         random = torch.Generator().manual_seed(check.as_seed(seed, "seed"))
         with torch.enable_grad():
-            return np.array([(t.residual**2).mean().item() for t in self._residuals(random)])
+            terms = self._residuals(self._points(random))
+        return np.array([(term.residual**2).mean().item() for term in terms])
 
-    def _residuals(self, random: torch.Generator) -> list[_Term]:
-        """Of the equations, then of the conditions, at points that are drawn."""
-        x = self._sample(self.points, {}, random)
-        time = x[self.time].detach() if self.causal else None
-        terms = [_Term(r, time=time) for r in self._evaluate(self.residual, x)]
-        for each in self.conditions:
-            x = self._sample(each.points, each.where, random)
+    def _residuals(self, points: _Points) -> list[_Term]:
+        """Of the equations, then of the conditions."""
+        inside, *others = points
+        time = inside[self.time].detach() if self.causal else None
+        terms = [_Term(r, time=time) for r in self._evaluate(self.residual, inside)]
+        for each, x in zip(self.conditions, others, strict=True):
             terms += [_Term(r, each.weight) for r in self._evaluate(each.residual, x)]
         return terms
+
+    def _points(self, random: torch.Generator, sampling: RAD | None = None) -> _Points:
+        """Points of the domain, then those of each condition."""
+        if sampling is None:
+            inside = self._sample(self.points, {}, random)
+        else:
+            pool = self._sample(sampling.pool * self.points, {}, random)
+            with torch.enable_grad():
+                residuals = torch.stack(self._evaluate(self.residual, pool)).detach()
+            chosen = sampling.choose(residuals, self.points, random)
+            inside = {name: x.detach()[chosen].requires_grad_() for name, x in pool.items()}
+        return [inside, *(self._sample(c.points, c.where, random) for c in self.conditions)]
 
     def _evaluate(self, residual: _Residual, x: Mapping[str, Tensor]) -> list[Tensor]:
         found = residual(self._fields(x), x, dict(self.p.items()))
@@ -341,11 +408,41 @@ class PINN(Model):
 
         return misfit
 
-    def _weighted(self, squares: Tensor) -> Tensor:
-        if self.log_variances is None:
+    def _weighted(self, squares: Tensor, moves: bool) -> Tensor:
+        """The sum of the terms; `moves`: with what brings weights to where they should be."""
+        if self.log_variances is not None:
+            logs = self.log_variances[: len(squares)]
+            return 0.5 * (squares * torch.exp(-logs) + logs).sum()
+        if self.log_weights is None:
             return squares.sum()
-        logs = self.log_variances[: len(squares)]
-        return 0.5 * (squares * torch.exp(-logs) + logs).sum()
+        logs = self.log_weights[: len(squares)]
+        total = (squares * torch.exp(logs.detach())).sum()
+        return total + 0.5 * ((logs - self._balance(squares)) ** 2).sum() if moves else total
+
+    def _balance(self, squares: Tensor) -> Tensor:
+        """Logarithms of the weights with which gradients are equally long."""
+        weights = list(self.network.parameters())
+        slopes = [
+            torch.autograd.grad(
+                x, weights, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+            for x in squares
+        ]
+        sizes = [torch.cat([x.reshape(-1) for x in each]).abs() for each in slopes]
+        ratios = sizes[0].max() / torch.stack([each.mean() for each in sizes])
+        ratios[0] = 1.0
+        return torch.where((ratios > 0.0) & ratios.isfinite(), ratios, 1.0).log()
+
+
+def _adaptive(value: Any) -> str | None:
+    if isinstance(value, str) and value in _LOGS:
+        return value
+    if not isinstance(value, (bool, np.bool_)):
+        choices = ", ".join(map(repr, _LOGS))
+        raise ValueError(
+            f"adaptive must be False, True or one of {choices}; got {check.describe(value)}"
+        )
+    return "variance" if value else None
 
 
 def _domain(value: Any) -> dict[str, tuple[float, float]]:

@@ -9,6 +9,7 @@ from pysciml.train.minimise import Minimum, minimise
 from pysciml.train.optimisers import BFGS, LBFGS, Adam
 from pysciml.train.renewal import Renewal
 from pysciml.train.result import FitResult, History
+from pysciml.train.self_scaled import SSBroyden
 from pysciml.train.strategies import Collocation, GrowingHorizon, MultipleShooting
 from pysciml.train.transforms import bounded, positive
 
@@ -32,6 +33,7 @@ __all__ = [
     "Physics",
     "Poisson",
     "Renewal",
+    "SSBroyden",
     "Setup",
     "bounded",
     "fit",

@@ -73,6 +73,7 @@ def save_run(run: Run, path: Path, fingerprint: str) -> None:
         "phase": here.phase,
         "stage": here.stage,
         "waited": here.waited,
+        "began": here.began,
         "attempted": [each.theta is not None for each in run.attempts],
     }
     arrays = {"theta": here.theta, "scores": np.array([here.loss, here.score])}
@@ -118,6 +119,7 @@ def load_run(run: Run, path: Path, fingerprint: str) -> None:
         loss=loss,
         score=score,
         waited=facts["waited"],
+        began=facts["began"],
         rows=len(run.rows),
         memory=memory,
         told=len(memory.get("told", ())),

@@ -32,6 +32,7 @@ from pysciml.train.own_loss import fit_own_loss, has_own_loss
 from pysciml.train.progress import Progress
 from pysciml.train.renewal import Renewal
 from pysciml.train.result import Curve, FitResult, History, fitted_problems
+from pysciml.train.self_scaled import SSBroyden
 from pysciml.train.strategies import Phase, as_strategies
 from pysciml.train.task import Task
 from pysciml.train.unknowns import Unknowns, starts
@@ -111,7 +112,8 @@ def fit(
         `positive`, `bounded(low, high)`: the optimiser then moves an unknown without bounds.
         `u0_transform` is that of fitted initial states.
     optimisers : stage or list of stages
-        `Adam`, `LBFGS`, `BFGS`, one after another, each from the best of the one before.
+        `Adam`, `LBFGS`, `BFGS`, `SSBroyden`, one after another, each from the best of the one
+        before.
     strategy : MultipleShooting, Collocation, GrowingHorizon, or list of these, optional
         Warm starts; the plain fit always follows.
     early_stopping : EarlyStopping, optional
@@ -206,7 +208,8 @@ def fit(
         save,
         check.as_count(checkpoint_every, "checkpoint_every"),
         in_python=bool(problem.events or problem.has_memory)
-        or any(each is not None for each in (save, load, ball, setup.renewal)),
+        or any(each is not None for each in (save, load, ball, setup.renewal))
+        or any(isinstance(stage, SSBroyden) for phase in phases for stage in phase.stages),
         adversarial=ball,
         renewed=_renewed(setup.renewal, task.unknowns),
         last_counts=setup.renewal is not None,

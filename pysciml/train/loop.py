@@ -112,7 +112,7 @@ class Position:
     """Where a run is. It is replaced as a whole, so whatever interrupts, it is consistent.
 
     `theta` is where the phase began, `vector` (with the unknowns of the phase; None: not made yet)
-    where the stage began. `best` is the best vector of the phase, by `score`. Of the history and
+    where the stage began, `began` iterations into the history. `best` is the best vector of the phase, by `score`. Of the history and
     of the list `memory["told"]`, the first `rows` and `told` entries belong here.
     """
 
@@ -126,6 +126,7 @@ class Position:
     score: float = math.inf
     waited: int = 0
     rows: int = 0
+    began: int = 0
     memory: dict[str, Any] = field(default_factory=dict)
     told: int = 0
     trials: tuple[Array, Array, float] | None = None
@@ -246,11 +247,12 @@ class Run:
         """What follows the phase that has just ended."""
         here = self.position
         theta = here.theta if here.best is None else here.best[: here.theta.size]
+        rows = {"rows": here.rows, "began": here.rows}
         if worked and here.phase + 1 < len(self.phases):
-            return Position(here.start, here.phase + 1, 0, theta, rows=here.rows)
+            return Position(here.start, here.phase + 1, 0, theta, **rows)
         self.attempts.append(Attempt(theta if worked else None, here.loss, here.score))
         if here.start + 1 < len(self.starts):
-            return Position(here.start + 1, 0, 0, self.starts[here.start + 1], rows=here.rows)
+            return Position(here.start + 1, 0, 0, self.starts[here.start + 1], **rows)
         return None
 
     def _phase(self) -> bool:
@@ -290,7 +292,14 @@ class Run:
         here = self.position
         if index != here.stage:
             here = replace(
-                here, stage=index, vector=here.best, waited=0, memory={}, told=0, trials=None
+                here,
+                stage=index,
+                vector=here.best,
+                waited=0,
+                began=here.rows,
+                memory={},
+                told=0,
+                trials=None,
             )
             self.position = here
         assert here.vector is not None

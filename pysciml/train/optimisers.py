@@ -20,6 +20,7 @@ from pysciml.engines.base import Array
 #: theta -> (value, gradient); it never fails: see `pysciml.train.loop.Trials`
 Evaluate = Callable[[Array], tuple[float, Array]]
 #: What a stage goes on from. Its arrays are replaced, never changed, and its lists only grow.
+#: "anchor" is where the sample that is next seen was first seen, if not where the stage began.
 Memory = dict[str, Any]
 
 
@@ -32,7 +33,11 @@ class EndStage(Exception):
 
 class Stage(Protocol):
     iterations: int
-    resamples: ClassVar[bool]  # whether a random loss may draw anew in each iteration
+
+    @property
+    def resample(self) -> int:
+        """How many iterations a random loss keeps a sample for; 0: all."""
+        ...
 
     def run(
         self, evaluate: Evaluate, theta: Array, report: Tell, memory: Memory | None = None
@@ -75,7 +80,7 @@ class Adam:
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
     clip: float | None = None
-    resamples: ClassVar[bool] = True
+    resample: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         check.as_positive(self.lr, "lr")
@@ -132,7 +137,7 @@ class _QuasiNewton:
 
     iterations: int = 500
     tolerance: float = 1e-10
-    resamples: ClassVar[bool] = False
+    resample: ClassVar[int] = 0
     _method: ClassVar[str]
 
     def __post_init__(self) -> None:

@@ -86,10 +86,10 @@ def has_own_loss(model: Any) -> bool:
 
 @dataclass(frozen=True)
 class Draw:
-    """Which random sample an evaluation sees, and whether the next one sees another."""
+    """Which random sample an evaluation sees, and whether it is the only one that does."""
 
     number: tuple[int, ...]
-    resamples: bool
+    once: bool
 
 
 class OwnLossFunction:
@@ -123,14 +123,14 @@ class OwnLossFunction:
         with torch.enable_grad():
             flat = self._unknowns.p(at)
             self._put(flat)
-            kept = None if draw.resamples else self._own.kept
+            kept = None if draw.once else self._own.kept
             value = self._evaluate(kept or self._own.value, draw.number)
             slopes = torch.autograd.grad(
                 value, self._weights, allow_unused=True, materialize_grads=True
             )
             penalty = self._penalty(flat)
             along = torch.cat([slope.reshape(-1) for slope in slopes])
-            if not draw.resamples:
+            if not draw.once:
                 along[self._held] = 0.0
             (gradient,) = torch.autograd.grad((flat * along).sum() + penalty, at)
         total = value.detach() + as_tensor(penalty).detach()
@@ -242,13 +242,17 @@ def fit_own_loss(
 
     def draw() -> Draw:
         here = run.position
-        resamples = stages[here.stage].resamples
-        return Draw((here.start, here.stage, here.rows if resamples else 0), resamples)
+        every = stages[here.stage].resample
+        sample = (here.rows - here.began) // every if every else 0
+        return Draw((here.start, here.stage, sample), every == 1)
 
     function.draw = draw
     if load is not None:
         load(run)
         bar.skip(run.position.rows)
+        anchor = run.position.memory.get("anchor", run.position.vector)
+        if anchor is not None:
+            function(anchor)  # a sample may depend on where it was drawn
     run.go()
     best = run.best()
     bar.close(best.loss, not run.interrupted)

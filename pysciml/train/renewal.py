@@ -31,7 +31,7 @@ class Renewal:
     def check_stages(self, stages: Sequence[Stage]) -> None:
         """Refuse optimisers that compare values of different iterations."""
         for stage in stages:
-            if not stage.resamples:
+            if stage.resample != 1:
                 raise ValueError(
                     "optimisers must be Adam(...) for a loss that is drawn anew in each iteration; "
                     f"got {type(stage).__name__}, whose line search needs one that stays"

@@ -10,8 +10,8 @@ import torch
 
 import pysciml as sml
 from pysciml import nn
-from pysciml.models import PINN, Condition
-from pysciml.train import BFGS, LBFGS, Adam
+from pysciml.models import PINN, RAD, Condition
+from pysciml.train import BFGS, LBFGS, Adam, SSBroyden
 
 UNIT = {"x": (0.0, 1.0), "y": (0.0, 1.0)}
 WAVE = {"x": (-1.0, 1.0), "t": (0.0, 1.0)}
@@ -217,6 +217,26 @@ def test_adaptive_weights_become_the_inverse_of_their_terms():
     np.testing.assert_array_equal(held, 0.0)
 
 
+def test_gradients_of_terms_are_balanced():
+    """u = w0 x + w1 y + b on the unit square, each coordinate scaled to (-1, 1)."""
+    model = PINN(
+        lambda u, x, p: u.d("x") - 3.0,
+        UNIT,
+        [Condition(lambda u, x, p: u.d("y") - 1.0, x=0.0)],
+        network=torch.nn.Linear(2, 1, dtype=torch.float64),
+        points=10,
+        adaptive="gradient",
+    )
+    w0, w1 = model.network.weight[0].tolist()
+    largest = abs(4.0 * (2.0 * w0 - 3.0))
+    mean = abs(4.0 * (2.0 * w1 - 1.0)) / 3.0  # of three weights, of which one matters
+    options = {"fixed": ["network"], "progress": False}
+    found = sml.fit(model, optimisers=Adam(0.05, 400, "cosine"), **options).p["log_weights"]
+    np.testing.assert_allclose(found, [0.0, np.log(largest / mean), 0.0], atol=1e-6)
+    held = sml.fit(model, optimisers=LBFGS(5), progress=False)
+    np.testing.assert_array_equal(held.p["log_weights"], 0.0)
+
+
 def test_conditions_are_met_where_they_are_meant():
     where = []
 
@@ -228,6 +248,88 @@ def test_conditions_are_met_where_they_are_meant():
     np.testing.assert_array_equal(where[0]["t"], 0.25)
     counts, _ = np.histogram(where[0]["x"], np.linspace(-1.0, 1.0, 9))
     np.testing.assert_array_equal(counts, 8)  # a Sobol sequence is even
+
+
+def step(seen=None):
+    """A residual of 3 where x > 0.8 on (-1, 1), and 1 elsewhere."""
+
+    def residual(u, x, p):
+        if seen is not None:
+            seen.append(x["x"].detach().numpy())
+        return torch.where(x["x"] > 0.8, 3.0, 1.0) + 0.0 * u.value
+
+    return residual
+
+
+@pytest.mark.parametrize("k, c", [(1.0, 0.0), (2.0, 0.0), (1.0, 1.0), (0.0, 1.0)])
+def test_points_are_as_dense_as_the_residual_asks(k, c):
+    seen = []
+    model = PINN(step(seen), WAVE, points=2000, sampling=RAD(k, c, pool=100))
+    model.fit_loss().kept(torch.Generator().manual_seed(1))
+    mean = 0.1 * 3.0**k + 0.9
+    expected = 0.1 * (3.0**k / mean + c) / (1.0 + c)  # of the points that are taken
+    assert (seen[-1] > 0.8).mean() == pytest.approx(expected, abs=0.03)
+    seen.clear()
+    model.fit_loss().value(torch.Generator().manual_seed(1))
+    assert (seen[-1] > 0.8).mean() == pytest.approx(0.1, abs=1e-3)  # Adam's are even
+
+
+def test_points_stay_while_a_sample_is_kept():
+    seen = []
+    model = PINN(step(seen), WAVE, points=50, sampling=RAD())
+    kept = model.fit_loss().kept
+    for number in (1, 1, 2):
+        kept(torch.Generator().manual_seed(number))
+    first, again, other = [x for x in seen if len(x) == 50][-3:]
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def shock_layer():
+    return PINN(
+        lambda u, x, p: u.d("t") + u.value * u.d("x") - 0.02 * u.d("x", "x"),
+        WAVE,
+        network=nn.mlp([2, 12, 12, 1]),
+        trial=from_sine,
+        points=400,
+        sampling=RAD(),
+    )
+
+
+def test_a_shock_layer_by_resampling_and_self_scaling():
+    x, t = np.meshgrid(np.linspace(-1.0, 1.0, 101), np.linspace(0.0, 1.0, 21))
+    stages = [Adam(0.01, 100, "cosine"), SSBroyden(400, resample=100)]
+    model = shock_layer()
+    found = model.fitted(sml.fit(model, optimisers=stages, progress=False))
+    assert relative(found.predict(x=x, t=t), cole_hopf(x, t, 0.02)) < 5e-3
+
+
+def test_a_resampling_fit_goes_on_where_it_was(tmp_path, monkeypatch):
+    """In the middle of a sample, which was drawn at weights that have been left behind."""
+    options = {"optimisers": SSBroyden(12, resample=5), "progress": False}
+    whole = sml.fit(shock_layer(), **options)
+    plain, calls = PINN._residuals, []
+
+    def interrupted(self, points):
+        calls.append(1)
+        if len(calls) == 12:
+            raise KeyboardInterrupt
+        return plain(self, points)
+
+    monkeypatch.setattr(PINN, "_residuals", interrupted)
+    model = shock_layer()
+    part = sml.fit(model, checkpoint=tmp_path / "run.npz", **options)
+    monkeypatch.undo()
+    assert 5 < len(part.history) < 10
+    rest = sml.fit(shock_layer(), resume=tmp_path / "run.npz", **options)
+    np.testing.assert_array_equal(rest.history.loss, whole.history.loss)
+    np.testing.assert_array_equal(rest.p_flat, whole.p_flat)
+
+
+@pytest.mark.parametrize("arguments", [{"k": -1.0}, {"c": -1.0}, {"pool": 0}])
+def test_bad_densities_name_the_argument(arguments):
+    with pytest.raises(ValueError, match=f"{next(iter(arguments))} must be"):
+        RAD(**arguments)
 
 
 def test_fourier_features():
@@ -266,6 +368,8 @@ def make(**changes):
         ({"points": 0}, "points must be a whole number"),
         ({"causal": 1.0, "time": "s"}, "time must be one of x, t"),
         ({"adaptive": 3}, "adaptive must be"),
+        ({"adaptive": "grad"}, "adaptive must be"),
+        ({"sampling": "rad"}, r"sampling must be a RAD\(...\) or None"),
     ],
     ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
 )

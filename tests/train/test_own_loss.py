@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import pysciml as sml
-from pysciml.train import L2, LBFGS, Adam, EarlyStopping, FitResult, Physics, positive
+from pysciml.train import L2, LBFGS, Adam, EarlyStopping, FitResult, Physics, SSBroyden, positive
 from pysciml.train.own_loss import OwnLoss
 
 QUIET = {"progress": False}
@@ -70,6 +70,15 @@ def test_adam_draws_anew_and_a_quasi_newton_stage_keeps_one_sample():
     result = sml.fit(model, optimisers=LBFGS(5), **QUIET)
     assert len(set(model.draws)) == 2
     assert (np.diff(result.history.loss) <= 0.0).all()
+
+
+def test_a_sample_is_kept_as_long_as_the_stage_says():
+    model = Mean()
+    result = sml.fit(model, optimisers=SSBroyden(6, resample=2), **QUIET)
+    assert len(result.history) == 6
+    assert len(set(model.draws)) == 4  # for two iterations each, and the one that judges
+    rises = np.flatnonzero(np.diff(result.history.loss) > 0.0)
+    assert set(rises) <= {1, 3}  # the sample, not the iteration
 
 
 def test_the_last_iteration_counts_where_the_loss_is_random():

@@ -11,7 +11,7 @@ import pytest
 
 import pysciml as sml
 from pysciml import train
-from pysciml.train import BFGS, LBFGS, Adam, EarlyStopping
+from pysciml.train import BFGS, LBFGS, Adam, EarlyStopping, SSBroyden
 
 GUESS = {"a": 1.0, "b": 1.0, "c": 1.0, "d": 1.5}
 
@@ -63,6 +63,7 @@ VALIDATION = {"validation": True, "early_stopping": EarlyStopping(15, every=3)}
 RUNS = {
     "Adam, then LBFGS": ({}, [0, 5, 29, 30, 31, 40]),
     "BFGS": ({"optimisers": BFGS(25)}, [3, 17]),
+    "SSBroyden": ({"optimisers": SSBroyden(25, resample=10)}, [3, 17, 26]),
     "clip and schedule": ({"optimisers": Adam(0.1, 30, "exponential", clip=0.5)}, [13]),
     "multi-start": ({"optimisers": LBFGS(8), "multi_start": 3, "spread": 0.1}, [4, 14, 25]),
     "strategies": (
