@@ -4,9 +4,10 @@ M. Raissi, P. Perdikaris, G. E. Karniadakis, Physics-informed neural networks, J
 (2019) 686-707. Adaptive weights: Z. Xiang, W. Peng, X. Liu, W. Yao, Self-adaptive loss balanced
 physics-informed neural networks, Neurocomputing 496 (2022) 11-34; S. Wang, Y. Teng, P. Perdikaris,
 Understanding and mitigating gradient flow pathologies in physics-informed neural networks, SIAM J.
-Sci. Comput. 43 (2021) A3055-A3081. Weights that respect causality: S. Wang, S. Sankaran, P. Perdikaris, Comput. Methods Appl. Mech. Engrg. 421 (2024) 116813. Fourier
-features: M. Tancik et al., NeurIPS 2020; S. Wang, H. Wang, P. Perdikaris, Comput. Methods Appl.
-Mech. Engrg. 384 (2021) 113938 (`pysciml.nn.FourierFeatures`).
+Sci. Comput. 43 (2021) A3055-A3081. Weights that respect causality: S. Wang, S. Sankaran, P.
+Perdikaris, Comput. Methods Appl. Mech. Engrg. 421 (2024) 116813. Fourier features: M. Tancik et
+al., NeurIPS 2020; S. Wang, H. Wang, P. Perdikaris, Comput. Methods Appl. Mech. Engrg. 384 (2021)
+113938 (`pysciml.nn.FourierFeatures`).
 
 Derivatives are torch's reverse mode, twice: for networks of this size as quick as a hand-written
 Taylor series through the layers, and more than twice as quick as nested `torch.func.jvp`.
@@ -147,7 +148,8 @@ class PINN(Model):
 
     `fit(model)` minimises the sum of the mean squares of all residuals, at points that are new in
     each iteration of Adam; `fit(model, (x, u))` adds observations, rows of coordinates and values.
-    An `LBFGS` stage, which keeps its points, is the usual finish.
+    The finish is a stage that keeps its points: `SSBroyden` for networks of up to some thousand
+    weights, which may draw new ones every few hundred iterations; `LBFGS` for larger ones.
 
     Parameters
     ----------

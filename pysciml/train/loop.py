@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -112,8 +113,9 @@ class Position:
     """Where a run is. It is replaced as a whole, so whatever interrupts, it is consistent.
 
     `theta` is where the phase began, `vector` (with the unknowns of the phase; None: not made yet)
-    where the stage began, `began` iterations into the history. `best` is the best vector of the phase, by `score`. Of the history and
-    of the list `memory["told"]`, the first `rows` and `told` entries belong here.
+    where the stage began, after `began` entries of the history. `best` is the best vector of the
+    phase, by `score`. Of the history and of the list `memory["told"]`, the first `rows` and `told`
+    entries belong here.
     """
 
     start: int
@@ -247,12 +249,12 @@ class Run:
         """What follows the phase that has just ended."""
         here = self.position
         theta = here.theta if here.best is None else here.best[: here.theta.size]
-        rows = {"rows": here.rows, "began": here.rows}
+        after = partial(Position, rows=here.rows, began=here.rows)
         if worked and here.phase + 1 < len(self.phases):
-            return Position(here.start, here.phase + 1, 0, theta, **rows)
+            return after(here.start, here.phase + 1, 0, theta)
         self.attempts.append(Attempt(theta if worked else None, here.loss, here.score))
         if here.start + 1 < len(self.starts):
-            return Position(here.start + 1, 0, 0, self.starts[here.start + 1], **rows)
+            return after(here.start + 1, 0, 0, self.starts[here.start + 1])
         return None
 
     def _phase(self) -> bool:

@@ -121,7 +121,9 @@ def update(h: Array, length: float, gradient: Array, after: Array) -> Array:
     tau = rho * min(volume, 1.0 / theta) if theta > 0.0 else min(rho * volume, sigma)
     phi = (1.0 - theta) / sigma
     columns = np.stack([w, s / ys - w / yw, s], axis=1)
-    new: Array = columns @ (np.array([[-1.0 / (yw * tau)], [phi * yw / tau], [1.0 / ys]]) * columns.T)
+    new: Array = columns @ (
+        np.array([[-1.0 / (yw * tau)], [phi * yw / tau], [1.0 / ys]]) * columns.T
+    )
     new += h / tau
     return new
 
