@@ -31,7 +31,7 @@ from pysciml.train import Adam, SSBroyden
 
 NU = 0.01 / math.pi
 NOISE = 0.02
-RESAMPLE = 500  # iterations until points are drawn anew
+RESAMPLE = 250  # iterations until points are drawn anew
 DOMAIN = {"x": (-1.0, 1.0), "t": (0.0, 1.0)}
 X, T = np.linspace(-1.0, 1.0, 257), np.linspace(0.0, 1.0, 101)
 
@@ -58,7 +58,7 @@ def poisson(points: int = 500) -> PINN:
     )
 
 
-def burgers(points: int = 2000) -> PINN:
+def burgers(points: int = 3000) -> PINN:
     """Initial and boundary values are built in; points gather where the shock is."""
     return PINN(
         lambda u, x, p: u.d("t") + u.value * u.d("x") - NU * u.d("x", "x"),
@@ -186,7 +186,7 @@ class Case:
 
 CASES = {
     "Poisson": Case(poisson, on_square, 200, 500),
-    "Burgers": Case(burgers, on_strip(NU), 500, 5000),
+    "Burgers": Case(burgers, on_strip(NU), 500, 4000),
     "Allen-Cahn": Case(allen_cahn, beside_lines, 500, 2500),
     "viscosity": Case(viscosity, on_strip(10.0 * NU), 500, 1000, observations),
 }
@@ -239,7 +239,7 @@ def main(arguments: list[str] | None = None) -> list[Outcome]:
     torch.set_num_threads(1)  # more only slow products of this size down
     outcomes = []
     for name in CASES:
-        outcome = solve(name, 0.25, points=300) if short else solve(name)
+        outcome = solve(name, 0.15, points=300) if short else solve(name)
         outcomes.append(outcome)
         print(f"{name:<12} {outcome.error:.1e} off, {outcome.seconds:.1f} s", flush=True)
     path = Path("output") / "pinn.png"

@@ -18,6 +18,7 @@ from pysciml.engines.base import Array
 from pysciml.train.optimisers import Evaluate, Memory, Tell
 
 _PARALLEL = 1e-12  # excess of b c over 1 below which step and change of slope count as parallel
+_RESTARTS = (1.0, 1e-3, 1e-6)  # lengths of steps along the slope, where the matrix leads nowhere
 
 
 @dataclass(frozen=True)
@@ -61,18 +62,18 @@ class SSBroyden:
         every = self.resample or self.iterations
         done = int(memory.get("k", 0))
         here = _recalled(memory) if done else _Iterate(theta, *evaluate(theta))
-        h = memory["h"] if done else here.first_guess()
+        h = memory["h"] if done else here.scaled_identity(1.0)
         for k in range(done, self.iterations):
             if here.gained() <= self.tolerance * abs(here.value):
                 return
             if k and k % every == 0:
                 here = _Iterate(here.theta, *evaluate(here.theta))
-            found = _search(evaluate, here, h)
-            if found is None:
-                h = here.first_guess()
-                found = _search(evaluate, here, h)
-            if found is None:
-                return
+            guesses = iter(_RESTARTS)
+            while (found := _search(evaluate, here, h)) is None:
+                step = next(guesses, None)
+                if step is None:
+                    return
+                h = here.scaled_identity(step)
             length, there = found
             h = update(h, length, here.gradient, there.gradient)
             here = there
@@ -92,9 +93,10 @@ class _Iterate:
     def gained(self) -> float:
         return math.inf if self.before is None else self.before - self.value
 
-    def first_guess(self) -> Array:
-        """An inverse Hessian whose step is of length one."""
-        guess: Array = np.eye(self.theta.size) / (float(np.linalg.norm(self.gradient)) or 1.0)
+    def scaled_identity(self, step: float) -> Array:
+        """An inverse Hessian whose step is of that length."""
+        steepness = float(np.linalg.norm(self.gradient)) or 1.0
+        guess: Array = np.eye(self.theta.size) * (step / steepness)
         return guess
 
 

@@ -63,7 +63,7 @@ VALIDATION = {"validation": True, "early_stopping": EarlyStopping(15, every=3)}
 RUNS = {
     "Adam, then LBFGS": ({}, [0, 5, 29, 30, 31, 40]),
     "BFGS": ({"optimisers": BFGS(25)}, [3, 17]),
-    "SSBroyden": ({"optimisers": SSBroyden(25, resample=10)}, [3, 17, 26]),
+    "SSBroyden": ({"optimisers": SSBroyden(15, resample=6)}, [3, 9, 13]),
     "clip and schedule": ({"optimisers": Adam(0.1, 30, "exponential", clip=0.5)}, [13]),
     "multi-start": ({"optimisers": LBFGS(8), "multi_start": 3, "spread": 0.1}, [4, 14, 25]),
     "strategies": (
