@@ -34,7 +34,8 @@ NOISE = 0.3
 class Spirals:
     t: np.ndarray  # (2 * WINDOW,)
     u: np.ndarray  # (2 * WINDOW, spirals, 2), without noise
-    seen: list[tuple[np.ndarray, np.ndarray]]  # what is known of each
+    seen: list[tuple[np.ndarray, np.ndarray]]  # what is known of each, within the window
+    whole: list[tuple[np.ndarray, np.ndarray]]  # and as much behind it
 
     @classmethod
     def make(cls, count: int, points: int, seed: int, total: int = 500) -> Spirals:
@@ -45,9 +46,16 @@ class Spirals:
         starts = random.integers(WINDOW, total - 2 * WINDOW, count)
         u = np.stack([both[random.integers(2)][k : k + 2 * WINDOW] for k in starts], axis=1)
         noisy = u + NOISE * random.standard_normal(u.shape)
-        rows = [np.sort(random.choice(WINDOW, points, replace=False)) for _ in range(count)]
         t = angle[: 2 * WINDOW]
-        return cls(t, u, [(t[k], noisy[k, i]) for i, k in enumerate(rows)])
+        halves = [
+            [begin + np.sort(random.choice(WINDOW, points, replace=False)) for _ in range(count)]
+            for begin in (0, WINDOW)
+        ]
+        rows = [np.concatenate(pair) for pair in zip(*halves, strict=True)]
+        seen, whole = (
+            [(t[k], noisy[k, i]) for i, k in enumerate(each)] for each in (halves[0], rows)
+        )
+        return cls(t, u, seen, whole)
 
     def errors(self, predicted: np.ndarray) -> tuple[float, float]:
         """Root mean squares over the window, and over what follows."""
@@ -59,7 +67,7 @@ def _turned(radius: np.ndarray, angle: np.ndarray, centre: float) -> np.ndarray:
     return np.stack([radius * np.cos(angle) + centre, radius * np.sin(angle)], axis=1)
 
 
-def latent_ode(encoder: str) -> LatentODE:
+def latent_ode(encoder: str, observed: float = 0.5) -> LatentODE:
     ode = nn.mlp([40, 40, 40], seed=3) if encoder == "ODE-RNN" else None
     return LatentODE(
         RecurrentEncoder(2, 4, 40, ode),
@@ -67,15 +75,18 @@ def latent_ode(encoder: str) -> LatentODE:
         nn.mlp([4, 40, 2], "relu", seed=2),
         noise=NOISE,
         batch=64,
+        observed=observed,
     )
 
 
 class DecayingGRU(torch.nn.Module):
     """From each observation, and the time to the next, what the next will be."""
 
-    def __init__(self, n: int, hidden: int = 25, batch: int = 64, seed: int = 0) -> None:
+    def __init__(
+        self, n: int, hidden: int = 25, batch: int = 64, observed: float = 0.5, seed: int = 0
+    ) -> None:
         super().__init__()
-        self.n, self.batch = n, batch
+        self.n, self.batch, self.observed = n, batch, observed
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.cell = torch.nn.GRUCell(n + 1, hidden)
@@ -89,23 +100,34 @@ class DecayingGRU(torch.nn.Module):
         h = h * torch.exp(-torch.relu(self.decay(gap)))
         return h, u + self.out(torch.cat([h, gap], -1))
 
+    def along(self, series, shown):
+        """Each row but the first, from those before it, or what was predicted of them."""
+        h, u, found = None, series.u[0], []
+        for k, gap in enumerate(series.gaps[:-1].unsqueeze(-1)):
+            h, u = self.step(torch.where(shown[k], series.u[k], u), gap, h)
+            found.append(u)
+        return torch.stack(found)
+
     def fit_loss(self, data) -> OwnLoss:
         series = as_series(data, self.n, 0.0)
 
         def value(random):
             some = series.some(self.batch, random)
-            h, squares = None, []
-            for u, gap, target, seen in zip(
-                some.u, some.gaps.unsqueeze(-1), some.u[1:], some.seen[1:], strict=False
-            ):
-                h, found = self.step(u, gap, h)
-                squares.append(torch.where(seen, (found - target) ** 2, 0.0).sum())
-            return sum(squares) / some.seen[1:].sum()
+            shown = some.until(self.observed * some.t[-1]).seen
+            off = self.along(some, shown) - some.u[1:]
+            return torch.where(some.seen[1:], off**2, 0.0).sum() / some.seen[1:].sum()
 
         return OwnLoss(value, is_random=True)
 
-    def predict(self, data, t) -> np.ndarray:
-        """At increasing times: from what was seen before them, in the end from predictions."""
+    def behind(self, data) -> np.ndarray:
+        """What follows the window, at the times of the data there."""
+        series = as_series(data, self.n, 0.0)
+        with torch.no_grad():
+            found = self.along(series, series.until(np.full(len(data), END)).seen)
+        return found.numpy()[(series.t[1:] > END).all(1)]
+
+    def between(self, data, t) -> np.ndarray:
+        """At increasing times, from what was seen before each."""
         series, times = as_series(data, self.n, 0.0), torch.as_tensor(t)
         own, gaps = torch.as_tensor(series.t), series.gaps.unsqueeze(-1)
         found, h = series.u[0].repeat(len(t), 1, 1), None
@@ -117,13 +139,6 @@ class DecayingGRU(torch.nn.Module):
                 found = torch.where(later, following, found)
                 if k + 1 < len(own):
                     h, _ = self.step(u, gaps[k], h)
-            before = own[-1]
-            for k, time in enumerate(times):
-                later = (time > own[-1]).unsqueeze(-1)
-                new_h, new_u = self.step(u, (time - before).clamp(0.0).unsqueeze(-1), h)
-                found[k] = torch.where(later, new_u, found[k])
-                h, u = torch.where(later, new_h, h), torch.where(later, new_u, u)
-                before = torch.maximum(before, time)
         return found.numpy()
 
     def fitted(self, result):

@@ -26,6 +26,7 @@ from pysciml.models.neural_ode import (
 from pysciml.models.neural_sde import NeuralSDE
 from pysciml.models.pinn import PINN, RAD, Condition
 from pysciml.models.series import RecurrentEncoder
+from pysciml.models.signature import SignatureMMD, signature
 from pysciml.models.stencil import ConvolutionNetwork, Stencil
 from pysciml.models.structure import (
     Conserving,
@@ -69,8 +70,10 @@ __all__ = [
     "Residual",
     "SecondOrderNeuralODE",
     "Separable",
+    "SignatureMMD",
     "Stencil",
     "dmd",
     "edmd",
     "least_squares",
+    "signature",
 ]

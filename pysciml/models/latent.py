@@ -19,7 +19,13 @@ class LatentSeries(Model):
     """z(t0) ~ N(0, 1), u(t) = decoder(z(t)) + noise * N(0, 1); how z moves, subclasses say."""
 
     def __init__(
-        self, encoder: Any, decoder: nn.Module, noise: float, batch: int | None, t0: float
+        self,
+        encoder: Any,
+        decoder: nn.Module,
+        noise: float,
+        batch: int | None,
+        t0: float,
+        observed: float | tuple[float, float],
     ) -> None:
         super().__init__()
         self.encoder: Any = require_network(encoder, "encoder")
@@ -32,6 +38,7 @@ class LatentSeries(Model):
         self.n, self.latent = encoder.n, encoder.latent
         self.batch = None if batch is None else check.as_count(batch, "batch")
         self.t0 = check.as_real(t0, "t0", "a time")
+        self.observed = _shares(observed)
         start = math.log(check.as_positive(noise, "noise"))
         self.log_noise = nn.Parameter(torch.full((self.n,), start, dtype=torch.float64))
         self._check_shape("decoder", self.latent, self.n)
@@ -53,6 +60,14 @@ class LatentSeries(Model):
 
     def _chosen(self, series: Series, random: torch.Generator) -> Series:
         return series if self.batch is None else series.some(self.batch, random)
+
+    def _shown(self, series: Series, random: torch.Generator) -> Series:
+        """What the encoder reads in training."""
+        least, most = self.observed
+        if least == 1.0:
+            return series
+        shares = least + (most - least) * torch.rand(series.u.shape[1], generator=random).numpy()
+        return series.until(self.t0 + shares * (series.t[-1] - self.t0))
 
     def _likelihood(self, states: Tensor, series: Series) -> Tensor:
         """log p(series | z), (series,), of z at the times of its rows, (rows, series, k)."""
@@ -80,6 +95,17 @@ class LatentSeries(Model):
             raise ValueError(f"{expected}; of {tuple(x.shape)} it raised: {error}") from error
         if found.shape != (3, outputs):
             raise ValueError(f"{expected}; it returned {tuple(found.shape)} of {tuple(x.shape)}")
+
+
+def _shares(observed: Any) -> tuple[float, float]:
+    ends = observed if isinstance(observed, (tuple, list)) else (observed, observed)
+    expected = "observed must be a share of the time, 0 < observed <= 1, or two of them, increasing"
+    if len(ends) != 2:
+        raise ValueError(f"{expected}; got {check.describe(observed)}")
+    least, most = (check.as_real(end, "observed", "a share of the time") for end in ends)
+    if not 0.0 < least <= most <= 1.0:
+        raise ValueError(f"{expected}; got {observed!r}")
+    return least, most
 
 
 def divergence(mean: Tensor, deviation: Tensor) -> Tensor:

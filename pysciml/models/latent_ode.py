@@ -50,6 +50,11 @@ class LatentODE(LatentSeries):
         Take so many of the series, others in each iteration. Default: all.
     t0 : float
         Where latent states begin: no time may lie before it.
+    observed : float or (float, float)
+        The share of each series' time, from t0 to its last observation, that the encoder is shown
+        in training. The bound is of all observations, so that with a half, say, the model learns to
+        forecast (Rubanova et al., 2019, extrapolation). Of two shares, each series has one between
+        them in each iteration, by chance. Default: all.
     """
 
     def __init__(
@@ -60,8 +65,9 @@ class LatentODE(LatentSeries):
         noise: float = 0.1,
         batch: int | None = None,
         t0: float = 0.0,
+        observed: float | tuple[float, float] = 1.0,
     ) -> None:
-        super().__init__(encoder, decoder, noise, batch, t0)
+        super().__init__(encoder, decoder, noise, batch, t0, observed)
         self.ode = require_network(ode, "ode")
         self._check_shape("ode", self.latent, self.latent)
 
@@ -91,7 +97,7 @@ class LatentODE(LatentSeries):
 
     def _bound(self, series: Series, solver: _Solver, random: torch.Generator) -> Tensor:
         """Of each series, (series,)."""
-        mean, deviation = self.encoder(series)
+        mean, deviation = self.encoder(self._shown(series, random))
         z0 = mean + deviation * normal(mean.shape, random)
         times, places = series.union()
         states = solver(self, z0, times)[places, torch.arange(len(z0))]

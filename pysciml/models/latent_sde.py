@@ -50,7 +50,7 @@ class LatentSDE(LatentSeries):
         How many numbers the encoder tells the control at each time.
     knots : int
         Between so many times, evenly spaced over the data, the context is linear in time.
-    noise, batch, t0 : as of a `LatentODE`
+    noise, batch, t0, observed : as of a `LatentODE`
     """
 
     def __init__(
@@ -65,10 +65,11 @@ class LatentSDE(LatentSeries):
         noise: float = 0.1,
         batch: int | None = None,
         t0: float = 0.0,
+        observed: float | tuple[float, float] = 1.0,
     ) -> None:
         if not isinstance(encoder, RecurrentEncoder):
             raise TypeError(f"encoder must be a RecurrentEncoder; got {check.describe(encoder)}")
-        super().__init__(encoder, decoder, noise, batch, t0)
+        super().__init__(encoder, decoder, noise, batch, t0, observed)
         self.encoder: RecurrentEncoder = encoder
         self.drift = require_network(drift, "drift")
         self.diffusion = require_network(diffusion, "diffusion")
@@ -112,7 +113,7 @@ class LatentSDE(LatentSeries):
 
     def _bound(self, series: Series, solver: _Solver, random: torch.Generator) -> Tensor:
         """Of each series, (series,)."""
-        mean, deviation, context = self._posterior(series, solver.knots)
+        mean, deviation, context = self._posterior(self._shown(series, random), solver.knots)
         z0 = mean + deviation * normal(mean.shape, random)
         times, places = series.union()
         z, spent = solver(z0, context, times, random)

@@ -53,6 +53,13 @@ class Series:
         chosen = torch.randperm(self.u.shape[1], generator=random)[:count]
         return Series(self.t[:, chosen.numpy()], self.u[:, chosen], self.seen[:, chosen], self.t0)
 
+    def until(self, limits: Array) -> Series:
+        """What lies up to a time of each series', (series,), but its first row in any case."""
+        kept = self.t <= np.maximum(limits, self.t[0])
+        t = np.where(kept, self.t, np.where(kept, self.t, -np.inf).max(0))
+        there = torch.as_tensor(kept).unsqueeze(-1)
+        return Series(t, torch.where(there, self.u, 0.0), self.seen & there, self.t0)
+
     def union(self) -> tuple[Array, Tensor]:
         """t0 and all different times, increasing, and the places of `t` among them."""
         times, places = np.unique(np.append(self.t0, self.t), return_inverse=True)

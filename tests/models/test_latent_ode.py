@@ -67,6 +67,48 @@ def test_with_the_true_posterior_the_bound_is_the_likelihood(data):
     assert found == pytest.approx(likelihood, abs=0.02)  # of which 0.7 / sqrt(20000) is chance
 
 
+def test_the_encoder_is_shown_a_share_of_the_time_and_the_bound_is_of_all(data):
+    """With the exact posterior of the first half, the bound is known."""
+    t, u = data[1][0], data[1][1][:, 0]
+    half = t <= 1.0
+
+    class Posterior(torch.nn.Module):
+        n = latent = 1
+
+        def forward(self, series):
+            there = series.seen[:, 0, 0].numpy()
+            np.testing.assert_array_equal(there, half)
+            assert (series.t[~there] == 1.0).all()
+            assert (series.u[~there] == 0.0).all()
+            found = exact(series.t[there, 0], series.u[there, 0, 0].numpy())
+            return tuple(torch.full((len(series.lead), 1), x, dtype=torch.float64) for x in found)
+
+    model = LatentODE(Posterior(), *linear(), noise=NOISE, observed=0.5)
+    own = model.fit_loss((t, np.repeat(u[:, None, None], 20_000, axis=1)))
+    mean, deviation = exact(t[half], u[half])
+    slopes = GAIN * np.exp(-RATE * t)
+    likelihood = stats.norm.logpdf(u, slopes * mean, NOISE).sum()
+    likelihood -= ((slopes * deviation) ** 2).sum() / (2.0 * NOISE**2)
+    divergence = 0.5 * (mean**2 + deviation**2 - 1.0) - np.log(deviation)
+    found = -own.value(torch.Generator().manual_seed(0)).item()
+    assert found == pytest.approx(likelihood - divergence, abs=0.02)
+
+
+def test_each_series_is_cut_at_a_share_of_its_own(data):
+    series = as_series(data, 1, 0.0)
+    model = network_of_one(observed=(0.3, 0.9))
+    shown = model._shown(series, torch.Generator().manual_seed(0))
+    counts = shown.seen.sum((0, 2)).numpy()  # of t = 0.1, 0.5, 1, 2 up to between 0.6 and 1.8
+    assert set(counts) == {2, 3}
+    assert (counts == 2).mean() == pytest.approx(1.0 / 3.0, abs=0.1)
+    whole = network_of_one()._shown(series, torch.Generator())
+    assert whole is series
+
+
+def network_of_one(**options):
+    return LatentODE(RecurrentEncoder(1, 1, 3), *linear(), **options)
+
+
 def test_a_fit_finds_the_model_and_the_posterior(data):
     model = LatentODE(RecurrentEncoder(1, 1, 12), *linear(-0.1, 1.0), noise=0.5, batch=50)
     found = model.fitted(sml.fit(model, data, optimisers=Adam(0.05, 600, "cosine"), **FAST))
@@ -202,6 +244,10 @@ def test_engines_agree(pair):
             r"decoder must take \(..., 3\) numbers to \(..., 2\)",
         ),
         (lambda: network(noise=0.0), "noise must be"),
+        (lambda: network(observed=0.0), "observed must be a share of the time, 0 < observed <= 1"),
+        (lambda: network(observed=(0.5, 0.2)), r"two of them, increasing; got \(0.5, 0.2\)"),
+        (lambda: network(observed=[0.5]), "observed must be a share of the time"),
+        (lambda: network(observed="half"), "observed must be a share of the time"),
         (lambda: network(t0=1.0).encode(([0.0], [[1.0, 2.0]])), "must not lie before t0 = 1"),
         (lambda: network().encode(([0.0, 1.0], [1.0, 2.0])), r"u of data\[0\] must be of shape"),
         (

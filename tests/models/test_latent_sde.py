@@ -96,6 +96,19 @@ def test_a_constant_control_costs_half_its_square_a_time(data):
     assert values[1] - values[0] == pytest.approx(0.5 * 0.7**2 * 4.0, rel=1e-6)
 
 
+def test_behind_what_the_encoder_is_shown_there_is_no_control(data):
+    """A constant control then costs half its square for half the time."""
+    values = []
+    for observed in (0.5, 1.0):
+        one = model(linear(0.0, 0.7, inputs=4), observed=observed)
+        with torch.no_grad():
+            one.decoder[0].weight.zero_()
+            one.encoder.head.weight.zero_()
+        values.append(one.fit_loss(data).value(torch.Generator().manual_seed(0)).item())
+    half_a_knot = 0.5 * 0.7**2 * 4.0 / 16.0  # it fades over the knots around its end
+    assert values[1] - values[0] == pytest.approx(0.5 * 0.7**2 * 2.0, abs=half_a_knot)
+
+
 def test_samples_have_the_law_of_the_model():
     u = model().sample([3.0, 0.0, 1.0], 4000, seed=1, engine="native")[..., 0]
     assert u.shape == (3, 4000)
