@@ -2,8 +2,10 @@
 
 Clockwise and anticlockwise spirals of R. T. Q. Chen et al. (NeurIPS 2018), each seen at 30 of 100
 times, which are its own, with noise. A latent ODE reads the points backwards, by a GRU or by an
-ODE-RNN, and says what lies between them and what comes behind them. Beside it a GRU that is told
-the time gaps, and whose state decays in between, goes on from its own predictions.
+ODE-RNN, and says what lies between them and what comes behind them, over as much time again. Beside
+it a GRU that is told the time gaps, and whose state decays in between, goes on from its own
+predictions. Both learn to forecast as Y. Rubanova et al. (NeurIPS 2019) have it: they read the
+first half of a series, and the loss is on all of it.
 
 Run: python examples/latent_ode.py [--short]
 """
@@ -34,6 +36,7 @@ NOISE = 0.3
 class Spirals:
     t: np.ndarray  # (2 * WINDOW,)
     u: np.ndarray  # (2 * WINDOW, spirals, 2), without noise
+    rows: np.ndarray  # (spirals, points), where in t each is seen behind the window
     seen: list[tuple[np.ndarray, np.ndarray]]  # what is known of each, within the window
     whole: list[tuple[np.ndarray, np.ndarray]]  # and as much behind it
 
@@ -47,27 +50,27 @@ class Spirals:
         u = np.stack([both[random.integers(2)][k : k + 2 * WINDOW] for k in starts], axis=1)
         noisy = u + NOISE * random.standard_normal(u.shape)
         t = angle[: 2 * WINDOW]
-        halves = [
-            [begin + np.sort(random.choice(WINDOW, points, replace=False)) for _ in range(count)]
-            for begin in (0, WINDOW)
-        ]
-        rows = [np.concatenate(pair) for pair in zip(*halves, strict=True)]
-        seen, whole = (
-            [(t[k], noisy[k, i]) for i, k in enumerate(each)] for each in (halves[0], rows)
+        rows = np.stack(
+            [np.sort(random.choice(WINDOW, points, replace=False)) for _ in range(2 * count)]
         )
-        return cls(t, u, seen, whole)
+        rows = np.split(rows, 2)[0], np.split(rows, 2)[1] + WINDOW
+        seen, whole = (
+            [(t[k], noisy[k, i]) for i, k in enumerate(each)]
+            for each in (rows[0], np.concatenate(rows, axis=1))
+        )
+        return cls(t, u, rows[1], seen, whole)
 
-    def errors(self, predicted: np.ndarray) -> tuple[float, float]:
-        """Root mean squares over the window, and over what follows."""
-        squares = ((predicted - self.u) ** 2).mean((1, 2))
-        return float(np.sqrt(squares[:WINDOW].mean())), float(np.sqrt(squares[WINDOW:].mean()))
+    @property
+    def behind(self) -> np.ndarray:
+        """What follows the window, (points, spirals, 2), without noise."""
+        return self.u[self.rows.T, np.arange(len(self.rows))]
 
 
 def _turned(radius: np.ndarray, angle: np.ndarray, centre: float) -> np.ndarray:
     return np.stack([radius * np.cos(angle) + centre, radius * np.sin(angle)], axis=1)
 
 
-def latent_ode(encoder: str, observed: float = 0.5) -> LatentODE:
+def latent_ode(encoder: str, observed: float) -> LatentODE:
     ode = nn.mlp([40, 40, 40], seed=3) if encoder == "ODE-RNN" else None
     return LatentODE(
         RecurrentEncoder(2, 4, 40, ode),
@@ -83,7 +86,7 @@ class DecayingGRU(torch.nn.Module):
     """From each observation, and the time to the next, what the next will be."""
 
     def __init__(
-        self, n: int, hidden: int = 25, batch: int = 64, observed: float = 0.5, seed: int = 0
+        self, n: int, hidden: int = 25, batch: int = 64, observed: float = 1.0, seed: int = 0
     ) -> None:
         super().__init__()
         self.n, self.batch, self.observed = n, batch, observed
@@ -119,16 +122,18 @@ class DecayingGRU(torch.nn.Module):
 
         return OwnLoss(value, is_random=True)
 
-    def behind(self, data) -> np.ndarray:
-        """What follows the window, at the times of the data there."""
-        series = as_series(data, self.n, 0.0)
+    def behind(self, spirals: Spirals) -> np.ndarray:
+        """At the times behind the window, from what was seen in it and from predictions."""
+        series = as_series(spirals.whole, self.n, 0.0)
+        end = np.full(len(spirals.rows), spirals.t[WINDOW - 1])
         with torch.no_grad():
-            found = self.along(series, series.until(np.full(len(data), END)).seen)
-        return found.numpy()[(series.t[1:] > END).all(1)]
+            found = self.along(series, series.until(end).seen)
+        return found.numpy()[-spirals.rows.shape[1] :]
 
-    def between(self, data, t) -> np.ndarray:
-        """At increasing times, from what was seen before each."""
-        series, times = as_series(data, self.n, 0.0), torch.as_tensor(t)
+    def between(self, spirals: Spirals) -> np.ndarray:
+        """At each time of the window, from what was seen before."""
+        series, t = as_series(spirals.seen, self.n, 0.0), spirals.t[:WINDOW]
+        times = torch.as_tensor(t)
         own, gaps = torch.as_tensor(series.t), series.gaps.unsqueeze(-1)
         found, h = series.u[0].repeat(len(t), 1, 1), None
         with torch.no_grad():
@@ -149,29 +154,62 @@ class DecayingGRU(torch.nn.Module):
 
 
 MODELS = {
-    "latent ODE, GRU": lambda: latent_ode("GRU"),
-    "latent ODE, ODE-RNN": lambda: latent_ode("ODE-RNN"),
-    "GRU with decay": lambda: DecayingGRU(2),
+    "latent ODE, GRU": lambda observed: latent_ode("GRU", observed),
+    "latent ODE, ODE-RNN": lambda observed: latent_ode("ODE-RNN", observed),
+    "GRU with decay": lambda observed: DecayingGRU(2, observed=observed),
 }
 
 
 @dataclass
+class Predicted:
+    between: np.ndarray  # at all times of the window
+    behind: np.ndarray  # behind it, where `Spirals.behind` is
+    samples: np.ndarray | None = None
+
+    @classmethod
+    def by(cls, model, spirals: Spirals) -> Predicted:
+        if isinstance(model, DecayingGRU):
+            return cls(model.between(spirals), model.behind(spirals))
+        found = model.predict(spirals.seen, spirals.t)
+        own = found.mean[spirals.rows.T, np.arange(len(spirals.rows))]
+        return cls(found.mean[:WINDOW], own, found.samples)
+
+
+@dataclass
 class Outcome:
+    model: torch.nn.Module
+    predicted: Predicted
     between: float  # root mean square of the errors over the window
     behind: float  # and over what follows
-    model: torch.nn.Module
     seconds: float
 
 
-def run(name: str, train: Spirals, test: Spirals, iterations: int, **options) -> Outcome:
+def run(
+    name: str,
+    train: Spirals,
+    test: Spirals,
+    iterations: int,
+    seed: int = 0,
+    forecasts: bool = True,
+    **options,
+) -> Outcome:
+    """`forecasts`: learn from what follows the window, too; else only from what was seen in it."""
     begin = time.process_time()
-    model = MODELS[name]()
-    stage = Adam(0.02, iterations, "cosine")
-    model = model.fitted(sml.fit(model, train.seen, optimisers=stage, progress=False, **options))
+    model = MODELS[name](0.5 if forecasts else 1.0)
+    result = sml.fit(
+        model,
+        train.whole if forecasts else train.seen,
+        optimisers=Adam(0.02, iterations, "cosine"),
+        fixed=[] if isinstance(model, DecayingGRU) else "log_noise",  # is known
+        seed=seed,
+        progress=False,
+        **options,
+    )
+    model = model.fitted(result)
     seconds = time.process_time() - begin
-    predicted = model.predict(test.seen, test.t)
-    mean = predicted if isinstance(model, DecayingGRU) else predicted.mean
-    return Outcome(*test.errors(mean), model, seconds)
+    predicted = Predicted.by(model, test)
+    off = predicted.between - test.u[:WINDOW], predicted.behind - test.behind
+    return Outcome(model, predicted, *(float(np.sqrt((x**2).mean())) for x in off), seconds)
 
 
 def draw(outcomes: dict[str, Outcome], test: Spirals, count: int = 3) -> plt.Figure:
@@ -179,17 +217,14 @@ def draw(outcomes: dict[str, Outcome], test: Spirals, count: int = 3) -> plt.Fig
         len(outcomes), count, figsize=(4 * count, 3.2 * len(outcomes)), layout="constrained"
     )
     for row, (name, outcome) in zip(axes, outcomes.items(), strict=True):
-        predicted = outcome.model.predict(test.seen[:count], test.t)
+        predicted = outcome.predicted
         for k, axis in enumerate(row):
             axis.plot(*test.u[:, k].T, color="0.75", linewidth=4, label="truth")
-            if isinstance(outcome.model, DecayingGRU):
-                mean = predicted[:, k]
-            else:
-                mean = predicted.mean[:, k]
+            if predicted.samples is not None:
                 for sample in predicted.samples[:20, :, k]:
                     axis.plot(*sample.T, color="C0", linewidth=0.4, alpha=0.4)
-            axis.plot(*mean[:WINDOW].T, color="C0", label="between the points")
-            axis.plot(*mean[WINDOW:].T, color="C3", label="behind them")
+            axis.plot(*predicted.between[:, k].T, color="C0", label="between the points")
+            axis.plot(*predicted.behind[:, k].T, color="C3", label="behind them")
             axis.plot(*test.seen[k][1].T, "k.", markersize=4, label="seen")
             axis.set_aspect("equal", "datalim")
         row[0].set_ylabel(name)
