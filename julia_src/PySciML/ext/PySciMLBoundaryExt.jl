@@ -12,7 +12,7 @@ using BoundaryValueDiffEqMIRK: BVPJacobianAlgorithm
 using BoundaryValueDiffEqShooting: MultipleShooting, Shooting
 using ForwardDiff: Dual, Partials, npartials, partials, value
 using PySciML: PySciML, AbstractModel, Body, LIBRARY_OF, Model, UnknownAlgorithm, VBody, Vec, plain, wrap
-using SciMLBase: AbstractBVPAlgorithm, BVPFunction, BVProblem, FullSpecialize, solve
+using SciMLBase: AbstractBVPAlgorithm, BVPFunction, BVProblem, EnsembleSerial, FullSpecialize, solve
 using SparseMatrixColorings: GreedyColoringAlgorithm
 
 """
@@ -171,11 +171,14 @@ end
 
 # A mesh is refined until the defect is below abstol; shooting has a solve for ODEs in it.
 options(alg, plan) = (; abstol = minimum(plan.abstol), adaptive = plan.adaptive)
-options(::Union{Shooting, MultipleShooting}, plan) = (;
+options(::Shooting, plan) = (;
     abstol = minimum(plan.abstol), odesolve_kwargs = (;
         abstol = plan.abstol, reltol = plan.reltol, maxiters = plan.maxiters,
     ),
 )
+# in one thread: the pieces would share the function's scratch space
+options(::MultipleShooting, plan) =
+    (; options(Shooting(plan.alg.ode_alg), plan)..., ensemblealg = EnsembleSerial())
 
 """
     boundary_algorithm(name, options)

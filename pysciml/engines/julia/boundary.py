@@ -57,11 +57,6 @@ class BoundaryModel(JuliaModel):
     def _new_plan(self, alg: str | None, options: SolveOptions) -> Plan:
         if options.tstops is not None or options.dtmin > 0.0 or options.dtmax is not None:
             raise UnsupportedError("tstops, dtmin and dtmax have no meaning for a BVProblem")
-        if (alg or "").startswith("MultipleShooting") and not set(self._times) <= {*self._span}:
-            raise UnsupportedError(
-                "MultipleShooting did not end with conditions inside tspan; it takes those at the "
-                'ends. "MIRK4" and "Shooting" take any'
-            )
         intervals = _FIRST_INTERVALS
         if options.dt is not None:
             intervals = math.ceil(abs(self._span[1] - self._span[0]) / options.dt)
