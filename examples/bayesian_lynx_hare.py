@@ -5,12 +5,16 @@ by NUTS (after Dandekar et al., Bayesian neural ordinary differential equations,
 2020) and by Langevin dynamics, approximated by Laplace's method, and replaced by an ensemble of
 fits. Beside them is Lotka and Volterra's law with its four rates. The last five years were kept.
 
+The states are logarithms of the numbers: then no growth rate that a prior allows ends a solve, and
+scatter in proportion to the numbers is normal.
+
 Run: python examples/bayesian_lynx_hare.py [--short] [--engine native]
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from pathlib import Path
 
@@ -25,6 +29,7 @@ from pysciml.train import L2, LBFGS, Collocation, positive
 
 PELTS = lynx_hare()
 YEARS = PELTS.t - PELTS.t[0]
+LOGS = np.log(PELTS.u)
 SEEN = 16
 LEVEL = 0.9
 network, _ = sml.nn.functional(sml.nn.mlp([1, 3, 1], "tanh"))
@@ -35,35 +40,37 @@ def first_weights(seed: int) -> dict[str, np.ndarray]:
     return sml.nn.functional(sml.nn.mlp([1, 3, 1], "tanh", seed=seed))[1]
 
 
-def growth(number, weights):
-    """Per year, for a number of the other species in thousands."""
-    return network(torch.log(number / 25.0)[..., None], weights)[..., 0]
+def growth(other, weights):
+    """Per year, for the logarithm of the number of the other species in thousands."""
+    return network((other - math.log(25.0))[..., None], weights)[..., 0]
 
 
 def neural(u, p, t):
     hare, lynx = u
-    return [growth(lynx, p["hare"]) * hare, growth(hare, p["lynx"]) * lynx]
+    return [growth(lynx, p["hare"]), growth(hare, p["lynx"])]
 
 
 def lotka_volterra(u, p, t):
-    hare, lynx = u
-    return [(p["alpha"] - p["beta"] * lynx) * hare, (p["delta"] * hare - p["gamma"]) * lynx]
+    hare, lynx = torch.exp(u)
+    return [p["alpha"] - p["beta"] * lynx, p["delta"] * hare - p["gamma"]]
 
 
 SPAN = (0.0, YEARS[-1])
 FIRST = sml.ODEProblem(
     neural,
-    PELTS.u[0],
+    LOGS[0],
     SPAN,
     {"hare": first_weights(0), "lynx": first_weights(1)},
     names=PELTS.names,
 )
-FOUR_RATES = sml.ODEProblem(lotka_volterra, PELTS.u[0], SPAN, RATES, names=PELTS.names)
-DATA = YEARS[:SEEN], PELTS.u[:SEEN]
-COMMON = {"fit_u0": True, "u0_transform": positive}
+FOUR_RATES = sml.ODEProblem(lotka_volterra, LOGS[0], SPAN, RATES, names=PELTS.names)
+DATA, KEPT = (YEARS[:SEEN], LOGS[:SEEN]), (YEARS[SEEN:], LOGS[SEEN:])
 #: first states within a fifth of the first counts; scatter of 0.25, give or take
 BOTH = {"u0": Normal(None, 0.2), "sigma": Normal(np.log(0.25), 0.3)}
-OF_WEIGHTS = {"hare": Normal(0.0, 1.0), "lynx": Normal(0.0, 1.0), **BOTH}
+#: variance one over the number of inputs, so that growth is of order one, however wide the network
+LAST = ["hare.2.weight", "lynx.2.weight"]
+OF_WEIGHTS = {"hare": Normal(0.0), "lynx": Normal(0.0), **BOTH}
+OF_WEIGHTS |= {name: Normal(0.0, 3**-0.5) for name in LAST}
 OF_RATES = {**{name: Normal(None, 0.5) for name in RATES}, **BOTH}
 
 
@@ -78,7 +85,7 @@ def answers(engine: str, short: bool) -> dict[str, tuple[Posterior, float]]:
     def ask(name, method, *arguments, **options):
         begin = time.perf_counter()
         try:
-            posterior = method(*arguments, engine=engine, **COMMON, **options)
+            posterior = method(*arguments, engine=engine, fit_u0=True, **options)
         except ImportError as missing:
             print(f"{name} is left out: {missing}")
         else:
@@ -90,33 +97,33 @@ def answers(engine: str, short: bool) -> dict[str, tuple[Posterior, float]]:
         member,
         DATA,
         members=2 if short else 20,
-        loss="lognormal",
-        regularise=L2(0.5),  # the same as the prior
+        loss="gaussian",
+        regularise=[L2(0.5), L2(1.0, on=LAST)],  # the same as the prior
         strategy=Collocation(),
         optimisers=LBFGS(200 if short else 500),
     )
     members = found["deep ensemble"][0]
     best = int(np.argmin(members.diagnostics["losses"]))
     start = FIRST.remake(p=members.p[0, best])
-    bayes = {"likelihood": "lognormal", "prior": OF_WEIGHTS}
-    sampler = {"draws": 30, "tune": 30} if short else {"draws": 500, "tune": 500}
-    sampler |= {"chains": 2, "max_depth": 5 if short else 7}
-    ask("NUTS", nuts, start, DATA, **sampler, **bayes)
-    walk = {"draws": 50, "burn_in": 100, "thin": 4} if short else {}
-    walk = walk or {"draws": 500, "burn_in": 5000, "thin": 100}
-    ask("SGLD", sgld, start, DATA, step=1e-3, chains=2, **walk, **bayes)
-    ask("Laplace", laplace, start, DATA, samples=200, **bayes)
-    of_rates = {"likelihood": "lognormal", "prior": OF_RATES}
-    ask("four rates, NUTS", nuts, FOUR_RATES, DATA, **sampler, **of_rates)
+    sampler = {"draws": 500, "tune": 600, "chains": 4, "target_accept": 0.95}
+    walk = {"draws": 500, "burn_in": 10000, "thin": 100, "chains": 4}
+    if short:
+        sampler |= {"draws": 30, "tune": 30, "chains": 2, "max_depth": 5}
+        walk = {"draws": 50, "burn_in": 100, "thin": 4, "chains": 2}
+    ask("NUTS", nuts, start, DATA, prior=OF_WEIGHTS, **{"max_depth": 8, **sampler})
+    ask("SGLD", sgld, start, DATA, prior=OF_WEIGHTS, step=3e-3, **walk)
+    ask("Laplace", laplace, start, DATA, prior=OF_WEIGHTS, samples=200)
+    rates = {"prior": OF_RATES, "transforms": positive}
+    ask("four rates, NUTS", nuts, FOUR_RATES, DATA, **rates, **sampler)
     return found
 
 
-def log_score(posterior: Posterior, t: np.ndarray, u: np.ndarray) -> float:
-    """Mean log density of each observation under the samples' predictions and their noise."""
+def log_score(posterior: Posterior, t: np.ndarray, logs: np.ndarray) -> float:
+    """Mean log density of each count under the samples' predictions and their noise."""
     states = posterior.predict(t).values
     sigma = posterior.noise.reshape(len(states), 1, -1)
-    z = (np.log(u) - np.log(states)) / sigma
-    density = np.exp(-0.5 * z**2) / (np.sqrt(2.0 * np.pi) * sigma * u)
+    z = (logs - states) / sigma
+    density = np.exp(-0.5 * z**2) / (np.sqrt(2.0 * np.pi) * sigma * np.exp(logs))
     return float(np.log(np.nanmean(density, axis=0)).mean())
 
 
@@ -133,14 +140,13 @@ def main(arguments: list[str] | None = None) -> dict[str, Posterior]:
     parser.add_argument("--engine", default="auto")
     options = parser.parse_args(arguments)
     found = answers(options.engine, options.short)
-    kept = YEARS[SEEN:], PELTS.u[SEEN:]
     print(f"counts inside the band of {LEVEL:.0%}, and mean log density of a count")
     print(f"{'':16}  1900-1915      1916-1920        seconds")
     for name, (posterior, seconds) in found.items():
-        seen, new = posterior.calibration(LEVEL), posterior.calibration(LEVEL, kept)
+        seen, new = posterior.calibration(LEVEL), posterior.calibration(LEVEL, KEPT)
         print(
             f"{name:16}  {seen:4.0%} {log_score(posterior, *DATA):6.2f}    {new:4.0%} "
-            f"{log_score(posterior, *kept):6.2f}    {seconds:8.1f}   {told(posterior)}"
+            f"{log_score(posterior, *KEPT):6.2f}    {seconds:8.1f}   {told(posterior)}"
         )
     path = Path("output") / "bayesian_lynx_hare.png"
     path.parent.mkdir(exist_ok=True)
@@ -163,8 +169,9 @@ def draw(found: dict[str, Posterior]) -> plt.Figure:
 def draw_prediction(ax: plt.Axes, posterior: Posterior) -> None:
     """The median, the band in which counts should lie, and all counts; hollow: kept."""
     t = np.linspace(0.0, YEARS[-1], 200)
-    low, high = posterior.predict(t, noise=True).quantile([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    middle = posterior.predict(t).quantile(0.5)
+    tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    low, high = np.exp(posterior.predict(t, noise=True).quantile(tails))
+    middle = np.exp(posterior.predict(t).quantile(0.5))
     for i, (species, colour) in enumerate(zip(PELTS.names, ("C0", "C3"), strict=True)):
         ax.fill_between(PELTS.t[0] + t, low[:, i], high[:, i], color=colour, alpha=0.15)
         ax.plot(PELTS.t[0] + t, middle[:, i], color=colour, label=species)
@@ -187,7 +194,7 @@ def draw_growth(ax: plt.Axes, posterior: Posterior) -> None:
     for (name, line), other, colour in zip(
         law.items(), ("lynx", "hare"), ("C0", "C3"), strict=True
     ):
-        curves = np.stack([growth(number, p[name]) for p in samples])
+        curves = np.stack([growth(torch.log(number), p[name]) for p in samples])
         low, middle, high = np.quantile(curves, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2], axis=0)
         ax.fill_between(number, low, high, color=colour, alpha=0.15)
         ax.plot(number, middle, color=colour, label=f"{name}, by the number of {other}")
