@@ -94,17 +94,49 @@ def test_rates_that_are_functions(alg):
         assert_mean(found.u[:, i, 0], stays + (2.0 - stays) * math.exp(-1.5 * t))
 
 
+# what a leap of length h leaves on average of things that vanish at rate 1: of the linear test
+# equation, that of Euler's method, of the implicit one, and of the trapezoidal rule
+LEFT = {
+    "SimpleTauLeaping": lambda h: 1.0 - h,
+    "ImplicitTauLeaping": lambda h: 1.0 / (1.0 + h),
+    "ThetaTrapezoidalTauLeaping": lambda h: (1.0 - h / 2.0) / (1.0 + h / 2.0),
+}
+
+
 @julia
+@pytest.mark.parametrize("alg", LEAPS)
 @pytest.mark.parametrize("dt", [0.5, 0.25])
-def test_the_mean_of_leaps_is_eulers(dt):
-    """Each leap leaves (1 - dt) of them on average."""
+def test_the_mean_of_leaps_is_that_of_a_method_for_odes(alg, dt):
     start = 1_000_000
     problem = JumpProblem([Reaction(1.0, {0: 1})], start, (0.0, 2.0))
     how = {"dt": dt, "saveat": [1.0, 2.0], "seed": 2, **JULIA}
-    found = sml.solve_ensemble(problem, 400, LEAPS, **how)
+    found = sml.solve_ensemble(problem, 400, alg, **how)
+    assert found.alg == alg
     assert found.stats.naccept == 400 * 2.0 / dt
     for i in range(2):
-        assert_mean(found.u[:, i], start * (1.0 - dt) ** ((i + 1) / dt))
+        assert_mean(found.u[:, i], start * LEFT[alg](dt) ** ((i + 1) / dt))
+
+
+@julia
+@pytest.mark.parametrize("alg", LEAPS)
+def test_short_leaps_have_mean_and_variance_of_births_and_deaths(alg):
+    """Immigration and death: the sum of a Poisson and a binomial number."""
+    problem = JumpProblem([Reaction(10.0, None, {0: 1}), Reaction(1.0, {0: 1})], [100], (0.0, 2.0))
+    found = sml.solve_ensemble(problem, 2 * N, alg, dt=0.01, saveat=[2.0], seed=3, **JULIA)
+    stay, sample = math.exp(-2.0), found.u[:, 0, 0]
+    assert_mean(sample, 10.0 + 90.0 * stay, 0.3)
+    variance = 10.0 * (1.0 - stay) + 100.0 * stay * (1.0 - stay)
+    assert_mean((sample - sample.mean()) ** 2, variance, 0.4)
+
+
+@julia
+def test_an_implicit_leap_that_is_not_found_ends_the_path():
+    """A hundred lifetimes long: its iteration does not contract."""
+    problem = JumpProblem([Reaction(100.0, {0: 1})], [1000], (0.0, 10.0))
+    with pytest.raises(sml.SolveError, match="leap was not found, for which dt is too") as caught:
+        sml.solve(problem, "ImplicitTauLeaping", "julia", dt=1.0, seed=1)
+    assert caught.value.solution.retcode == "ConvergenceFailure"
+    assert caught.value.solution.t[-1] < 10.0
 
 
 # -- paths -----------------------------------------------------------------------------------------
@@ -132,9 +164,9 @@ def test_a_path_and_what_is_kept_of_it():
 
 
 @julia
-@pytest.mark.parametrize("alg", ["Direct", "NRM", LEAPS])
+@pytest.mark.parametrize("alg", ["Direct", "NRM", "SimpleTauLeaping", "ImplicitTauLeaping"])
 def test_an_ensemble_is_its_single_solves_in_any_number_of_threads(alg):
-    dt = 0.5 if alg == LEAPS else None
+    dt = 0.5 if alg in LEAPS else None
     problem, how = epidemic(1000), {"saveat": 20.0, "dt": dt}
     betas = np.linspace(2e-4, 6e-4, 12)
     many = {"p": {"beta": betas}, "seed": 7, "batch_size": 5, **JULIA}
@@ -172,8 +204,9 @@ def test_a_propensity_below_zero_is_refused_with_its_reaction():
         (
             {"alg": "TauLeaping"},
             sml.UnsupportedError,
-            "TauLeaping, which chooses its leaps, is not in the Julia engine: there is "
-            '\'SimpleTauLeaping\' with a dt, and engine="native" has "TauLeaping"',
+            "TauLeaping, which chooses its leaps, is not in the Julia engine: there are "
+            "SimpleTauLeaping, ImplicitTauLeaping, ThetaTrapezoidalTauLeaping, with a dt, and "
+            'engine="native" has "TauLeaping"',
         ),
         (
             {"alg_options": {"epsilon": 0.1}},

@@ -97,6 +97,13 @@ def test_order(alg, exact):
     assert np.log2(errors[1] / errors[2]) == pytest.approx(ORDERS[alg], abs=0.35)
 
 
+@pytest.mark.parametrize("alg", ["KenCarp4", "KenCarp47"])
+def test_steps_that_are_chosen_keep_the_tolerance(alg, exact):
+    """Where f2, which is explicit, decides on them."""
+    found = sml.solve(stiff(), alg, "julia", saveat=END, abstol=1e-8, reltol=1e-8)
+    assert np.abs(found.u[-1] - exact).max() < 1e-7
+
+
 def test_kencarp4_chooses_its_steps_and_f2_is_explicit(exact):
     """Without f2's Jacobian: the terms are not added up."""
     found = sml.solve(stiff(), "KenCarp4", "julia", saveat=END, abstol=1e-8, reltol=1e-8)

@@ -182,6 +182,34 @@ def test_trajectories_are_independent_and_reproducible():
 
 
 @julia
+@pytest.mark.parametrize("alg", ["EM", "SOSRI", "ISSEulerHeun"])
+@pytest.mark.parametrize("noise", ["diagonal", "scalar"])
+def test_fixed_steps_are_the_same_whether_they_are_kept_or_not(alg, noise):
+    """With tstops between them, and an end that no step meets: to the last bit, and counted."""
+    problem = geometric(noise, "stratonovich" if alg == "ISSEulerHeun" else "ito", 2)
+    times, stops = np.array([0.3, 0.3005, 1.0]), [0.25, 0.3, 0.3005]
+    how = {"dt": 1 / 60, "adaptive": False, "seed": (5, 1)}
+    every = sml.solve(problem, alg, "julia", tstops=stops, **how)
+    few = solve(problem, alg, times, tstops=stops, **how)
+    np.testing.assert_array_equal(few.u, every.u[np.isin(every.t, times)])
+    assert few.stats == every.stats
+    assert few.stats.naccept == len(every.t) - 1 > 60
+    many = sml.solve_ensemble(
+        problem, 3, alg, "julia", saveat=times, tstops=stops, progress=False, **how | {"seed": 5}
+    )
+    np.testing.assert_array_equal(many.u[1], few.u)
+
+
+@julia
+def test_fixed_steps_end_where_maxiters_says():
+    problem = geometric("diagonal", "ito", 1)
+    how = {"dt": 1 / 60, "adaptive": False, "seed": 1, "maxiters": 25, "raise_on_failure": False}
+    few, every = solve(problem, "EM", **how), sml.solve(problem, "EM", "julia", **how)
+    assert few.retcode == every.retcode == "MaxIters"
+    assert few.stats.naccept == every.stats.naccept == 25
+
+
+@julia
 def test_stiff_drift_needs_an_implicit_method_and_has_its_jacobian():
     problem = sml.SDEProblem(
         lambda u, p, t: torch.stack([-1e4 * (u[0] - torch.cos(t)), -u[1]]),

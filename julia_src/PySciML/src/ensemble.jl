@@ -130,7 +130,7 @@ function trajectory!(
     try
         own = of_trajectory(plan, batch, k)
         integrator = integrate(
-            f, own, column(batch.u0, k), column(batch.p, k), t0, t1, CommonSolve.solve!,
+            f, own, column(batch.u0, k), column(batch.p, k), t0, t1, runner(f, own),
             watching(watch_of(own.model, own))
         )
         return keep!(place, sums, integrator, plan.saveat)

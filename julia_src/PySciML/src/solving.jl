@@ -108,7 +108,7 @@ function solve(
         parameters = copy(unsafe_wrap(Array, Ptr{Float64}(p), np))
         watch = watch_of(plan.model, plan)
         integrator = Base.invokelatest(
-            integrate, f, plan, state, parameters, t0, t1, CommonSolve.solve!, watching(watch)
+            integrate, f, plan, state, parameters, t0, t1, runner(f, plan), watching(watch)
         )
         outcome = Base.invokelatest(report!, facts, reached, integrator, watch)
         facts[1] > room && return outcome
@@ -132,6 +132,9 @@ problem_of(f::ODEFunction, ::AbstractModel, u0::Vec, p::Vec, t0::Float64, t1::Fl
 
 "Keyword options of `init` that only its kind of problem has."
 own_options(::ODEFunction, ::AbstractModel) = (;)
+
+"What brings an integrator to its end."
+runner(::Any, ::Plan) = CommonSolve.solve!
 
 "By which a solve with it is stopped."
 poll_of(f) = f.f.poll

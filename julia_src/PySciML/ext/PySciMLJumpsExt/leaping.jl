@@ -38,8 +38,8 @@ function build_leaps(model::ReactionModel, full::Bool)
     return Leaps(RegularJump{true}(propensities, Counted(model.net), size(model.net, 1)))
 end
 
-# SimpleTauLeaping wants a dt that divides the span. It gets a span for each output time,
-# in units of its leaps.
+# SimpleTauLeaping wants a dt that divides the span. So methods get a span for each output time, in
+# units of their leaps.
 function PySciML.integrate(
         leaps::Leaps, plan::Plan, u0::Vec, p::Vec, t0::Float64, t1::Float64, ::Any, ::NamedTuple
     )
@@ -53,6 +53,10 @@ function PySciML.integrate(
         count = max(1, ceil(Int, (stop - t) / plan.dt * (1.0 - 1.0e-9)))
         tau = (stop - t) / count
         states = leap(leaps, plan, u, p, tau, count)
+        if length(states) <= count
+            run.retcode, run.reached = ReturnCode.ConvergenceFailure, t
+            return run
+        end
         every && foreach(k -> save!(run, t + k * tau, states[k + 1]), 1:(count - 1))
         u, t = last(states), stop
         stop in times && save!(run, stop, u)
@@ -62,10 +66,11 @@ function PySciML.integrate(
     return run
 end
 
+"The states after so many leaps; fewer, where an implicit one cannot be found."
 function leap(leaps::Leaps, plan::Plan, u::Vec, p::Vec, tau::Float64, count::Int)
     rates(out, u, p, t) = (leaps.jump.rate(out, u, p, 0.0); out .*= tau)
     jump = RegularJump{true}(rates, leaps.jump.c, leaps.jump.numjumps)
     problem = DiscreteProblem(u, (0.0, Float64(count)), p)
     leaping = JumpProblem(problem, PureLeaping(), JumpSet(jump); plan.model.rng)
-    return SciMLBase.solve(leaping, plan.alg; dt = 1.0).u
+    return SciMLBase.solve(leaping, plan.alg.alg; dt = 1.0, step_options(plan.alg.alg, plan)...).u
 end
