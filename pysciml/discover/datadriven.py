@@ -17,7 +17,7 @@ _WEIGHTS = {"STLSQ": 0.0, "ADMM": 1.0, "SR3": 1.0}  # the package's own defaults
 _PROXIMAL = ("HardThreshold", "SoftThreshold", "ClippedAbsoluteDeviation")
 
 
-@dataclass
+@dataclass(eq=False)
 class DataDrivenSparse:
     """An optimiser of DataDrivenSparse, of DataDrivenDiffEq.jl, for `sparse_regression`.
 
