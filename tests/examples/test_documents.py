@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import re
 import sys
@@ -13,6 +14,7 @@ import matplotlib.pyplot
 import numpy as np
 import pytest
 
+import pysciml
 from pysciml import engines
 
 matplotlib.use("Agg")
@@ -25,6 +27,7 @@ PAGES = [
     *sorted((ROOT / "docs" / "guide").glob("*.md")),
     *(ROOT / "docs" / "models" / f"{name}.md" for name in MODELS),
 ]
+ITERATIONS = 5  # of each stage of a fit that would take minutes
 BLOCK = re.compile(r"(?:<!-- needs: (\w+) -->\n)?```python\n(.*?)```", re.DOTALL)
 
 
@@ -42,12 +45,64 @@ def observe(path: Path) -> None:
     np.savetxt(path, u * (1 + 0.005 * rng.normal(size=u.shape)), delimiter=",")
 
 
+def spirals():
+    random = np.random.default_rng(0)
+    t = np.linspace(0.0, 2.0, 9)
+    series = [(t[1 + k % 3 :], random.standard_normal((8 - k % 3, 2))) for k in range(20)]
+    return {"series": series, "t": t}
+
+
+def noisy_paths():
+    random = np.random.default_rng(0)
+    t = np.linspace(0.0, 1.0, 9)
+    u = 1.0 + 0.2 * random.standard_normal((9, 50, 2)).cumsum(0)
+    return {"t": t, "u": u, "series": [(t, u[:, k, :1]) for k in range(20)]}
+
+
+def points_of_burgers():
+    points = np.random.default_rng(0).uniform([-1.0, 0.0], 1.0, (50, 2))
+    return {"points": points, "values": -np.sin(np.pi * points[:, :1])}
+
+
+def field():
+    t, x = np.linspace(0.0, 1.0, 6), np.arange(32) / 32.0
+    u = 0.5 + 0.1 * np.exp(-t)[:, None] * np.sin(2.0 * np.pi * x)
+    return {"t": t, "u": u, "h": 1.0 / 32.0}
+
+
+#: pages of models whose code takes the reader's data, by these stand-ins for them
+WITH_DATA = {
+    "latent_ode": spirals,
+    "neural_sde": noisy_paths,
+    "pinn": points_of_burgers,
+    "learned_pde": field,
+}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_block_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     observe(tmp_path / "observed.csv")
+    run_blocks(page, monkeypatch)
+
+
+@pytest.mark.parametrize("name", WITH_DATA)
+def test_every_block_runs_for_some_iterations(name, monkeypatch):
+    def short_fit(*args, optimisers, **options):
+        stages = optimisers if isinstance(optimisers, list) else [optimisers]
+        few = [dataclasses.replace(stage, iterations=ITERATIONS) for stage in stages]
+        return fit(*args, optimisers=few, **options)
+
+    fit = pysciml.fit
+    monkeypatch.setattr(pysciml, "fit", short_fit)
+    run_blocks(ROOT / "docs" / "models" / f"{name}.md", monkeypatch, WITH_DATA[name]())
+
+
+def run_blocks(page, monkeypatch, names=()):
+    """Execute the blocks of a page one after the other, in a module that has these names."""
     text = page.read_text()
     module = ModuleType("page")  # torch looks up the module of what it traces
+    vars(module).update(names)
     monkeypatch.setitem(sys.modules, "page", module)
     blocks = list(BLOCK.finditer(text))
     assert blocks
