@@ -72,9 +72,12 @@ def test_the_loss_is_the_misfit_of_the_moments(ensemble):
     assert loss.item() == pytest.approx(expected, rel=1e-3)
 
 
-def test_the_gradient_is_that_of_the_loss(ensemble):
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_the_gradient_is_that_of_the_loss(ensemble, engine):
+    if engine == "torch":
+        pytest.importorskip("torchsde")
     model = NeuralSDE(nn.mlp([1, 4, 1], seed=1), nn.mlp([1, 4, 1], seed=2), paths=5)
-    own = model.fit_loss(ensemble, alg="EM", dt=0.125)
+    own = model.fit_loss(ensemble, engine, alg="EM", dt=0.125)
 
     def at_seed():
         return own.value(torch.Generator().manual_seed(0))

@@ -76,18 +76,19 @@ def solve_with_pullback(
     problem: SDEProblem, alg: str | None, options: SolveOptions, adjoint: AdjointOptions
 ) -> tuple[RawSolution, Pullback]:
     """One path, and backpropagation through its very steps."""
+    import torch
+
     if adjoint.sensealg not in (None, "backprop") or adjoint.checkpointing:
         raise UnsupportedError('for an SDEProblem engine="torch" has sensealg="backprop" only')
     run = _Run(problem, alg, options)
-    run.u0.requires_grad_()
-    run.p.requires_grad_()
-    states = run.states()
-    raw = run.solution(states.detach())
-    saved = run.saved(states)[: len(raw.t), 0]
+    with torch.enable_grad():  # a caller may be an autograd.Function
+        run.u0.requires_grad_()
+        run.p.requires_grad_()
+        states = run.states()
+        raw = run.solution(states.detach())
+        saved = run.saved(states)[: len(raw.t), 0]
 
     def pullback(states_bar: Array) -> Cotangents:
-        import torch
-
         u0_bar, p_bar = torch.autograd.grad(
             saved,
             (run.u0, run.p),
