@@ -237,7 +237,7 @@ def main(arguments: list[str] | None = None):
     _, latent = fit_sunspots(sun, 60 if short else 500, **STEPS)
     forecasts = {
         "latent SDE": latent,
-        "neural SDE": fit_law(sun, 60 if short else 500),
+        "neural SDE": fit_law(sun, 150 if short else 500),
         "AR(9)": autoregression(sun, 9),
         "AR(2)": autoregression(sun, 2),
         "mean of 1700 to 1920": Predicted(np.zeros_like(latent.mean), np.ones((AHEAD, 1))),
