@@ -31,10 +31,13 @@ def adam(parameters: Iterable[torch.nn.Parameter], loss: Loss, iterations: int, 
         optimiser.step()
 
 
-def lbfgs(parameters: Iterable[torch.nn.Parameter], loss: Loss, iterations: int) -> None:
+def lbfgs(
+    parameters: Iterable[torch.nn.Parameter], loss: Loss, iterations: int, memory: int = 100
+) -> None:
     optimiser = torch.optim.LBFGS(
         list(parameters),
         max_iter=iterations,
+        history_size=memory,
         tolerance_grad=0.0,
         tolerance_change=0.0,
         line_search_fn="strong_wolfe",

@@ -44,7 +44,7 @@ def cole_hopf(x, t, nu=NU):
     return -(kernel * np.sin(np.pi * y)).sum(-1) / kernel.sum(-1)
 
 
-def poisson(points: int = 500) -> PINN:
+def poisson(**changes) -> PINN:
     def residual(u, x, p):
         source = 2.0 * math.pi**2 * torch.sin(math.pi * x["x"]) * torch.sin(math.pi * x["y"])
         return u.d("x", "x") + u.d("y", "y") + source
@@ -54,23 +54,22 @@ def poisson(points: int = 500) -> PINN:
         {"x": (0.0, 1.0), "y": (0.0, 1.0)},
         trial=lambda n, x: x["x"] * (1.0 - x["x"]) * x["y"] * (1.0 - x["y"]) * n,
         network=nn.mlp([2, 20, 20, 1]),
-        points=points,
+        **{"points": 500, **changes},
     )
 
 
-def burgers(points: int = 3000) -> PINN:
+def burgers(**changes) -> PINN:
     """Initial and boundary values are built in; points gather where the shock is."""
     return PINN(
         lambda u, x, p: u.d("t") + u.value * u.d("x") - NU * u.d("x", "x"),
         DOMAIN,
         trial=lambda n, x: -torch.sin(math.pi * x["x"]) + x["t"] * (1.0 - x["x"] ** 2) * n,
         network=nn.mlp([2, 20, 20, 20, 1]),
-        points=points,
-        sampling=RAD(),
+        **{"points": 3000, "sampling": RAD(), **changes},
     )
 
 
-def allen_cahn(points: int = 2000, causal: float = 10.0) -> PINN:
+def allen_cahn(**changes) -> PINN:
     """u_t = 0.0001 u_xx + 5 (u - u^3), periodic, from x^2 cos(pi x): without causal weights a
     network settles on something else."""
     features = nn.PeriodicFeatures(2, waves=2)
@@ -79,13 +78,11 @@ def allen_cahn(points: int = 2000, causal: float = 10.0) -> PINN:
         DOMAIN,
         network=torch.nn.Sequential(features, nn.mlp([5, 20, 20, 20, 1])),
         trial=lambda n, x: x["x"] ** 2 * torch.cos(math.pi * x["x"]) + x["t"] * n,
-        points=points,
-        causal=causal,
-        sampling=RAD(),
+        **{"points": 2000, "sampling": RAD(), "causal": 10.0, **changes},
     )
 
 
-def viscosity(points: int = 1000) -> PINN:
+def viscosity(**changes) -> PINN:
     """Burgers' equation with ten times the viscosity, which is unknown: p["nu"]."""
     return PINN(
         lambda u, x, p: u.d("t") + u.value * u.d("x") - p["nu"] * u.d("x", "x"),
@@ -93,7 +90,7 @@ def viscosity(points: int = 1000) -> PINN:
         trial=lambda n, x: -torch.sin(math.pi * x["x"]) + x["t"] * (1.0 - x["x"] ** 2) * n,
         network=nn.mlp([2, 20, 20, 20, 1]),
         p={"nu": 0.1},
-        points=points,
+        **{"points": 1000, **changes},
     )
 
 
@@ -139,9 +136,9 @@ def poisson_by_differences(points: int = 64):
     return x, spsolve(matrix.tocsc(), source.ravel()).reshape(source.shape)
 
 
-def along_lines(x, problem, alg: str = "Tsit5"):
+def along_lines(x, problem, engine: str = "native"):
     """The solution at the times T: (times, points)."""
-    return sml.solve(problem, alg, "native", saveat=T, abstol=1e-7, reltol=1e-7).u
+    return sml.solve(problem, "Tsit5", engine, saveat=T, abstol=1e-7, reltol=1e-7).u
 
 
 @dataclass
@@ -185,21 +182,19 @@ class Case:
 
 
 CASES = {
-    "Poisson": Case(poisson, on_square, 200, 500),
+    "Poisson": Case(poisson, on_square, 200, 1000),
     "Burgers": Case(burgers, on_strip(NU), 500, 4000),
-    "Allen-Cahn": Case(allen_cahn, beside_lines, 500, 2500),
+    "Allen-Cahn": Case(allen_cahn, beside_lines, 500, 3000),
     "viscosity": Case(viscosity, on_strip(10.0 * NU), 500, 1000, observations),
 }
 
 
-def solve(name: str, share: float = 1.0, **changes) -> Outcome:
-    """With that share of the iterations, and changes of the model."""
+def solve(name: str, share: float = 1.0, finish=None, **changes) -> Outcome:
+    """With that share of the iterations, another last stage, and changes of the model."""
     case = CASES[name]
     model = case.make(**changes)
-    stages = [
-        Adam(0.005, int(share * case.adam), "cosine"),
-        SSBroyden(int(share * case.broyden), resample=RESAMPLE),
-    ]
+    last = finish or SSBroyden(int(share * case.broyden), resample=RESAMPLE)
+    stages = [Adam(0.005, int(share * case.adam), "cosine"), last]
     data = None if case.data is None else case.data()
     start = time.process_time()
     found = model.fitted(sml.fit(model, data, optimisers=stages, progress=False))
