@@ -81,9 +81,9 @@ def averaged(w):
     return w.reshape(*w.shape[:-2], COARSE, side, COARSE, side).mean((-3, -1))
 
 
-def run(f, w0, times):
+def run(f, w0, times, engine="native"):
     problem = sml.ODEProblem(f, w0, (0.0, float(times[-1])))
-    return sml.solve(problem, "Tsit5", "native", saveat=times, abstol=1e-5, reltol=1e-5)
+    return sml.solve(problem, "Tsit5", engine, saveat=times, abstol=1e-5, reltol=1e-5)
 
 
 def closed(seed: int = 0) -> UDE:
@@ -110,7 +110,7 @@ def errors(found, reference):
     return np.linalg.norm(found - reference, axis=(1, 2)) / np.linalg.norm(reference, axis=(1, 2))
 
 
-def train(flows: int, iterations: int):
+def train(flows: int, iterations: int, engine: str = "native"):
     times = np.linspace(0.0, TRAINED, 7)
     fine = vorticity_equation(FINE)
     data = [(times, averaged(run(fine, random_vorticity(k), times).u)) for k in range(flows)]
@@ -120,7 +120,7 @@ def train(flows: int, iterations: int):
         data,
         u0="data",
         alg="Tsit5",
-        engine="native",
+        engine=engine,
         optimisers=Adam(0.005, iterations, "cosine"),
         abstol=1e-4,
         reltol=1e-4,
