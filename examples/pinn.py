@@ -3,7 +3,7 @@
 Four problems, each solved by a network and by a grid: Poisson's equation on a square, Burgers'
 equation as it steepens to a shock (M. Raissi, P. Perdikaris, G. E. Karniadakis, J. Comput. Phys.
 378 (2019) 686-707), Allen-Cahn's, and the viscosity in Burgers' equation from 500 noisy
-observations. The grid is the better solver of all of them; a network needs no grid, takes data and
+observations. The grid is the faster solver of all of them; a network needs no grid, takes data and
 unknown parameters in the same loss, and is the solution at every point at once.
 
 Run: python examples/pinn.py [--short]
@@ -70,8 +70,7 @@ def burgers(**changes) -> PINN:
 
 
 def allen_cahn(**changes) -> PINN:
-    """u_t = 0.0001 u_xx + 5 (u - u^3), periodic, from x^2 cos(pi x): without causal weights a
-    network settles on something else."""
+    """u_t = 0.0001 u_xx + 5 (u - u^3), periodic, from x^2 cos(pi x)."""
     features = nn.PeriodicFeatures(2, waves=2)
     return PINN(
         lambda u, x, p: u.d("t") - 1e-4 * u.d("x", "x") - 5.0 * (u.value - u.value**3),

@@ -206,3 +206,20 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
     for (_, value, at), (_, other_value, other_at) in zip(first, second, strict=True):
         assert value == other_value
         np.testing.assert_array_equal(at, other_at)
+
+
+def test_a_stage_that_julia_lacks_runs_in_python() -> None:
+    t = np.linspace(0.0, 4.0, 21)
+    data = sml.solve(problem(TRUE), "Tsit5", "julia", saveat=t, abstol=1e-10, reltol=1e-10)
+    stages = [train.Adam(0.02, 20), train.SSBroyden(60)]
+    result = sml.fit(
+        problem([1.2, 0.8, 2.5, 0.9]),
+        (t, data.u),
+        optimisers=stages,
+        engine="julia",
+        alg="Tsit5",
+        abstol=1e-9,
+        reltol=1e-9,
+        progress=False,
+    )
+    np.testing.assert_allclose(result.p_flat, TRUE, rtol=1e-5)
