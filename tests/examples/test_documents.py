@@ -16,6 +16,7 @@ import pytest
 
 import pysciml
 from pysciml import engines
+from pysciml.train import Adam
 
 matplotlib.use("Agg")
 
@@ -70,12 +71,42 @@ def field():
     return {"t": t, "u": u, "h": 1.0 / 32.0}
 
 
-#: pages of models whose code takes the reader's data, by these stand-ins for them
+def fitted_spring():
+    """A fit of a network inside an equation, as the pages of `discover` begin with."""
+    t = np.linspace(0.0, 3.0, 31)
+    u = np.stack([np.cos(t), -np.sin(t)], axis=1)
+    network, weights = pysciml.nn.functional(pysciml.nn.mlp([2, 8, 1], "tanh"))
+
+    def law(u, p, t):
+        return [u[1], network(u, p["net"])[0]]
+
+    problem = pysciml.ODEProblem(law, u[0], (0.0, 3.0), {"net": weights})
+    result = pysciml.fit(problem, (t, u), optimisers=Adam(0.01, ITERATIONS))
+    names = {"problem": problem, "data": (t, u), "result": result, "sml": pysciml}
+    return names | {"network": pysciml.nn.mlp([2, 8, 1], "tanh")}
+
+
+def lorenz():
+    def law(u, p, t):
+        x, y, z = u
+        return [10.0 * (y - x), x * (28.0 - z) - y, x * y - 8.0 / 3.0 * z]
+
+    t = np.linspace(0.0, 10.0, 2001)
+    problem = pysciml.ODEProblem(law, [-8.0, 7.0, 27.0], (0.0, 10.0))
+    u = pysciml.solve(problem, saveat=t, abstol=1e-9, reltol=1e-9).u
+    return {"t": t, "u": u + np.random.default_rng(0).normal(0.0, 0.1, u.shape), "sml": pysciml}
+
+
+#: pages whose code takes the reader's data, by these stand-ins for them
 WITH_DATA = {
-    "latent_ode": spirals,
-    "neural_sde": noisy_paths,
-    "pinn": points_of_burgers,
-    "learned_pde": field,
+    "models/latent_ode": spirals,
+    "models/neural_sde": noisy_paths,
+    "models/pinn": points_of_burgers,
+    "models/learned_pde": field,
+    "models/deep_bsde": dict,
+    "discover/coverage": fitted_spring,
+    "discover/robustness": fitted_spring,
+    "discover/sparse_regression": lorenz,
 }
 
 
@@ -88,14 +119,14 @@ def test_every_block_runs(page, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", WITH_DATA)
 def test_every_block_runs_for_some_iterations(name, monkeypatch):
-    def short_fit(*args, optimisers, **options):
-        stages = optimisers if isinstance(optimisers, list) else [optimisers]
+    def short_fit(*args, optimisers=None, **options):
+        stages = optimisers if isinstance(optimisers, list) else [optimisers or Adam(0.01)]
         few = [dataclasses.replace(stage, iterations=ITERATIONS) for stage in stages]
         return fit(*args, optimisers=few, **options)
 
     fit = pysciml.fit
     monkeypatch.setattr(pysciml, "fit", short_fit)
-    run_blocks(ROOT / "docs" / "models" / f"{name}.md", monkeypatch, WITH_DATA[name]())
+    run_blocks(ROOT / "docs" / f"{name}.md", monkeypatch, WITH_DATA[name]())
 
 
 def run_blocks(page, monkeypatch, names=()):
