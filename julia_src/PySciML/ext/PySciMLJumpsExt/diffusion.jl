@@ -183,7 +183,7 @@ stopped(record::JumpRecord, bad::BadPropensity) = (record.bad = bad; ReturnCode.
 """
 Integrate the rates from `t0`.
 
-JumpProcesses 9.19 begins at 0, wherever tspan does: behind it, jumps are lost.
+JumpProcesses 9.29 begins at 0, wherever tspan does: behind it, jumps are lost.
 """
 function begin_at!(rates::VR_DirectEventCache, t0::Float64)
     rates.prev_time = t0
